@@ -1,0 +1,95 @@
+"""Running a task over what a visitor uploaded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from video.pipeline import MakeStep, run
+from video.records import results
+from video.sources import expand
+from vision.errors import FoveateError
+from vision.tasks.base import FramePredictor, StreamPredictor, Task
+
+EXAMPLES = Path(__file__).parent / "examples"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an upload.
+
+    Args:
+        picture: path of the annotated picture, when the upload was one.
+        video: path of the annotated video, when the upload was one.
+        digest: a short table of what was seen.
+        records: path of the JSON Lines.
+    """
+
+    picture: str | None
+    video: str | None
+    digest: list[dict[str, Any]]
+    records: Path
+
+
+class Bar:
+    """Shows the pipeline's progress on gradio's bar."""
+
+    def __init__(self, progress: gr.Progress) -> None:
+        self.progress = progress
+        self.done = 0
+        self.total: int | None = None
+
+    def add_task(self, description: str, *, total: int | None) -> None:
+        """Begin with a source of that many frames."""
+        self.done, self.total = 0, total
+
+    def advance(self, task: None, advance: int) -> None:
+        """Move on by some frames."""
+        self.done += advance
+        self.progress((self.done, self.total), unit="frames")
+
+
+def run_upload(
+    task: Task,
+    predictor: FramePredictor | StreamPredictor,
+    file: str | None,
+    *,
+    options: Mapping[str, Any],
+    steps: Sequence[MakeStep],
+    progress: gr.Progress,
+) -> Outcome:
+    """Run a task over an uploaded file.
+
+    Raises:
+        gradio.Error: nothing was uploaded, or it cannot be read; shown to the visitor.
+    """
+    if file is None:
+        raise gr.Error("Upload a picture or a video first.")
+    output = Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
+    try:
+        (source,) = expand([file])
+        report = run(
+            source,
+            predictor=predictor,
+            draw=task.load("draw"),
+            output=output,
+            task=task.name,
+            options=options,
+            steps=steps,
+            progress=Bar(progress),
+        )
+    except FoveateError as error:
+        raise gr.Error(str(error).replace(file, Path(file).name)) from None
+    painted = None if report.painted is None else str(report.painted)
+    is_picture = source.kind == "pictures"
+    return Outcome(
+        picture=painted if is_picture else None,
+        video=None if is_picture else painted,
+        digest=task.load("digest")(results(report.records, task.load("result"))),
+        records=report.records,
+    )

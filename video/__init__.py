@@ -1,0 +1,1 @@
+"""Pixels in and out: readers, sinks and the pipeline that runs a task over video."""

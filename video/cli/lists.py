@@ -1,0 +1,73 @@
+"""`foveate models`, `foveate weights` and `foveate schema`: what there is."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from vision.errors import FoveateError
+from vision.tasks import TASKS, get_task
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(models)
+    app.command()(weights)
+    app.command()(schema)
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the backbones that foveate adds to timm."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from vision.backbones import describe
+
+    rows = describe()
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table("name", "parameters", "input", "weights shipped")
+    for row in rows:
+        size = "x".join(str(n) for n in row["input_size"])
+        shipped = "yes" if row["pretrained"] else ""
+        table.add_row(row["name"], f"{row['parameters']:,}", size, shipped)
+    Console().print(table)
+
+
+def weights(as_json: AsJson = False) -> None:
+    """List the weights that come with foveate."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from vision.catalogue import catalogue
+
+    entries = [entry.to_dict() for entry in catalogue().values()]
+    if as_json:
+        print(json.dumps(entries, indent=1))
+        return
+    table = Table("name", "task", "default", "MB", "licence", "score")
+    for entry in entries:
+        score = ", ".join(f"{name} {value:g}" for name, value in entry["score"].items())
+        table.add_row(
+            entry["name"],
+            entry["task"],
+            "yes" if entry["default"] else "",
+            f"{entry['bytes'] / 1e6:.1f}",
+            entry["licence"],
+            score,
+        )
+    Console().print(table)
+
+
+def schema(task: Annotated[str, typer.Argument(help=f"One of {', '.join(TASKS)}")]) -> None:
+    """Print the JSON Schema of a line of a task's JSON Lines."""
+    from video.records import schema as line_schema
+
+    if task not in TASKS:
+        raise FoveateError(f"unknown task {task!r}; there are {', '.join(TASKS)}")
+    print(json.dumps(line_schema(get_task(task).load("result")), indent=1))

@@ -1,0 +1,121 @@
+"""What readers yield and say, and which frames are wanted of a source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from vision.errors import FoveateError
+from vision.results import Frame
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """One frame of a source.
+
+    Args:
+        index: position among all frames of the source, from 0.
+        time: seconds of the source's own clock.
+        image: `(H, W, 3)` uint8 RGB, upright.
+        path: the picture's file, when the source is pictures.
+    """
+
+    index: int
+    time: float
+    image: Frame
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source says of itself.
+
+    Args:
+        width: of the upright frame, in pixels.
+        height: of the upright frame, in pixels.
+        fps: average frames/s; None when unknown.
+        frames: number of frames; None when unknown.
+        duration: seconds; None when unknown, as for live sources.
+        audio: codec of its sound; None when there is none.
+        aspect: width to height of one pixel.
+    """
+
+    width: int
+    height: int
+    fps: float | None
+    frames: int | None
+    duration: float | None
+    audio: str | None = None
+    aspect: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames of a source are wanted.
+
+    Args:
+        stride: every n-th frame, counted from the first at or after `start`.
+        start: seconds of the source's clock; from the beginning when None.
+        end: seconds of the source's clock, itself left out; to the end when None.
+
+    Raises:
+        FoveateError: a value that selects nothing.
+    """
+
+    stride: int = 1
+    start: float | None = None
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise FoveateError(f"stride {self.stride} is too small; give 1 or more")
+        for name, value in (("start", self.start), ("end", self.end)):
+            if value is not None and not math.isfinite(value):
+                raise FoveateError(f"{name} {value} is no time; give seconds")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise FoveateError(f"end {self.end:g} s must come after start {self.start:g} s")
+
+    def pick(self, frames: Iterable[tuple[int, float, T]]) -> Iterator[tuple[int, float, T]]:
+        """The wanted among frames given as index, time (never decreasing) and payload."""
+        first = None
+        for index, time, item in frames:
+            if self.end is not None and time >= self.end:
+                return
+            if self.start is None or time >= self.start:
+                first = index if first is None else first
+                if (index - first) % self.stride == 0:
+                    yield index, time, item
+
+    def estimate(self, info: SourceInfo) -> int | None:
+        """How many frames are about to come; None when nobody knows."""
+        if self.start is None and self.end is None and info.frames:
+            return math.ceil(info.frames / self.stride)
+        if info.fps is None or (info.duration is None and self.end is None):
+            return None
+        ends = [t for t in (info.duration, self.end) if t is not None]
+        return math.ceil(max(0.0, min(ends) - (self.start or 0.0)) * info.fps / self.stride)
+
+
+class Reader(Protocol):
+    """Yields the wanted frames of a source once, in order. Use it in a `with` block."""
+
+    info: SourceInfo
+    notes: list[str]
+    """Remarks for the user, such as that the source broke off."""
+
+    @property
+    def skipped(self) -> int:
+        """Damaged frames passed over so far."""
+        ...
+
+    def __iter__(self) -> Iterator[TimedFrame]: ...
+
+    def __enter__(self) -> Reader: ...
+
+    def __exit__(self, *exception: object) -> None: ...

@@ -1,0 +1,1 @@
+"""Object detection: FCOS and RetinaNet on any timm backbone."""
