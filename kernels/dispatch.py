@@ -1,7 +1,8 @@
 """Which form of an operator runs: the caller's argument, then the environment, then the device."""
 
 import os
-from typing import Literal, cast, get_args
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, cast, get_args
 
 import torch
 
@@ -31,3 +32,9 @@ def choose(backend: str | None, device: torch.device) -> Backend:
     if name == "cpu" and device.type != "cpu":
         raise ValueError(f"the cpu form cannot run on {device}; choose 'reference'")
     return cast(Backend, name)
+
+
+def no_autocast(device: str) -> AbstractContextManager[Any]:
+    """Keep autocast, where it is on for this type of device, from changing dtypes inside."""
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()

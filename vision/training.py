@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import lightning as L
 import torch
@@ -17,6 +19,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLR
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Sampler
 
 from vision.errors import FoveateError
 
@@ -34,7 +37,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up, a constant part and a linear decay to zero.
+    """AdamW with warm-up, then a constant part and a linear decay to zero, or half a cosine.
 
     A constant part lets a run be made shorter or longer on resuming without another warm-up.
 
@@ -48,6 +51,8 @@ class OptimConfig:
         decay: part of the steps over which the rate falls at the end.
         clip: largest gradient norm.
         ema: decay of the averaged weights, which are what is kept.
+        betas: of AdamW.
+        shape: of the schedule after the warm-up; `decay` belongs to the linear one.
     """
 
     steps: int
@@ -59,6 +64,8 @@ class OptimConfig:
     decay: float = 0.4
     clip: float = 5.0
     ema: float = 0.998
+    betas: tuple[float, float] = (0.9, 0.999)
+    shape: Literal["linear", "cosine"] = "linear"
 
 
 def schedule(config: OptimConfig) -> Callable[[int], float]:
@@ -69,7 +76,14 @@ def schedule(config: OptimConfig) -> Callable[[int], float]:
         fall = (config.steps - step) / max(1.0, config.decay * config.steps)
         return max(0.0, min(rise, 1.0, fall))
 
-    return factor
+    def cosine(step: int) -> float:
+        middle = step + 0.5  # so that neither the first nor the last step is lost
+        if middle < config.warmup:
+            return middle / config.warmup
+        part = (middle - config.warmup) / max(1, config.steps - config.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+
+    return cosine if config.shape == "cosine" else factor
 
 
 def optimizer(
@@ -95,7 +109,7 @@ def optimizer(
         }
         for (slow, decays), parameters in groups.items()
     ]
-    adamw = AdamW(settings)
+    adamw = AdamW(settings, betas=config.betas)
     scheduler = LambdaLR(adamw, schedule(config))
     return {
         "optimizer": adamw,
@@ -165,6 +179,36 @@ def fit(
         trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
         trainer.save_checkpoint(last)
     return {k: v.detach().cpu() for k, v in module.state_dict().items()}
+
+
+def clip_each(parameters: Iterable[nn.Parameter], limit: float) -> None:
+    """Scale every gradient by itself to a norm of at most `limit`."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.mul_((limit / (parameter.grad.norm() + 1e-6)).clamp(max=1.0))
+
+
+class FromStep(Sampler[int]):
+    """Indices in order, beginning where the trainer stands, so that a resumed run goes on."""
+
+    def __init__(self, data: L.LightningDataModule, length: int, batch: int) -> None:
+        self.data, self.length, self.batch = data, length, batch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        trainer = self.data.trainer
+        done = trainer.global_step * self.batch if trainer is not None else 0
+        return iter(range(done, self.length))
+
+
+def one_thread(_: int) -> None:
+    """Keep a loader's worker process to one core."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
 
 
 def seed_everything(seed: int) -> None:

@@ -1,8 +1,5 @@
 """Bi-level routing attention: every query region attends to the key regions it was routed to."""
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -82,18 +79,13 @@ def _routed_attention(
     """
     _check(query, key, value, index, heads, weight, key_mask)
     form = dispatch.choose(backend, query.device)
-    with _no_autocast(query.device.type):
+    with dispatch.no_autocast(query.device.type):
         # An exported graph must not hold an operator that only this package knows.
         if form == "reference" or torch.onnx.is_in_onnx_export():
             return reference.routed_attention(
                 query, key, value, index, heads, scale, weight, key_mask
             )
         return cpu.routed_attention(query, key, value, index, heads, scale, weight, key_mask)
-
-
-def _no_autocast(device: str) -> AbstractContextManager[Any]:
-    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 def _check(

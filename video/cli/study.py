@@ -1,4 +1,4 @@
-"""`foveate eval`, `foveate train` and `foveate bench`."""
+"""`foveate eval`, `foveate train`, `foveate bench` and `foveate NAME-show`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,26 @@ from typing import Annotated, Any
 import typer
 
 from video.cli.options import with_options
+from vision.pretraining import STUDIES
 from vision.tasks import TASKS, get_task
-from vision.tasks.base import Task, resolve
+from vision.tasks.base import Study, resolve
 
 BENCHES = {
     "biformer": (
         "vision.backbones.bench:bench_biformer",
         "Bi-level routing: published form, ours, dense attention, and whole backbones",
+    ),
+    "droppos": (
+        "vision.pretraining.bench:bench_droppos",
+        "Pretraining and fine-tuning: a training step of each shipped recipe",
+    ),
+    "gaussian": (
+        "vision.backbones.gaussian_bench:bench_gaussian",
+        "Gaussian gates: published loop, ours, and backbones with and without them",
+    ),
+    "sparsifiner": (
+        "vision.backbones.sparsifiner_bench:bench_sparsifiner",
+        "Sparse connectivity: published form, csr, blocks, dense attention, and whole backbones",
     ),
     "video": (
         "video.bench:bench_detect",
@@ -28,14 +41,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the three groups of commands."""
+    """Add the three groups of commands, and the pictures of studies that have one."""
     evaluations = typer.Typer(help="Measure weights on annotated data", no_args_is_help=True)
     trainings = typer.Typer(help="Train weights from a recipe", no_args_is_help=True)
     benches = typer.Typer(help="Measure speed and memory", no_args_is_help=True)
-    for name in TASKS:
-        task = get_task(name)
-        evaluations.command(name, help=task.summary)(_evaluation(task))
-        trainings.command(name, help=task.summary)(_training(task))
+    for study in (*map(get_task, TASKS), *STUDIES):
+        evaluations.command(study.name, help=study.summary)(_evaluation(study))
+        trainings.command(study.name, help=study.summary)(_training(study))
+        if study.show is not None:
+            app.command(f"{study.name}-show", help=f"{study.summary}: one picture")(_show(study))
     for name, (reference, summary) in BENCHES.items():
         benches.command(name, help=summary)(_bench(reference))
     app.add_typer(evaluations, name="eval")
@@ -43,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(benches, name="bench")
 
 
-def _evaluation(task: Task) -> Any:
+def _evaluation(study: Study) -> Any:
     def evaluation(
         *,
         weights: Annotated[
@@ -53,16 +67,16 @@ def _evaluation(task: Task) -> Any:
         as_json: AsJson = False,
         **given: Any,
     ) -> None:
-        report = task.load("evaluate")(weights, **given)
+        report = study.load("evaluate")(weights, **given)
         if as_json:
             print(json.dumps(report, indent=1))
         else:
-            task.load("report")(report)
+            study.load("report")(report)
 
-    return with_options(evaluation, task.eval_options)
+    return with_options(evaluation, study.eval_options)
 
 
-def _training(task: Task) -> Any:
+def _training(study: Study) -> Any:
     def training(
         recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file")],
         data: Annotated[Path, typer.Option(help="Root of the data that the recipe names")],
@@ -73,12 +87,39 @@ def _training(task: Task) -> Any:
             list[str] | None, typer.Option("--set", help="Change the recipe: a.b=value")
         ] = None,
     ) -> None:
-        path = task.load("train")(
+        path = study.load("train")(
             recipe, data, out, resume=resume, init=init, overrides=tuple(override or ())
         )
         print(path)
 
     return training
+
+
+def _show(study: Study) -> Any:
+    def show(
+        image: Annotated[Path, typer.Argument(help="A picture", show_default=False)],
+        output: Annotated[
+            Path, typer.Option("--output", "-o", help="Folder for the result")
+        ] = Path("foveate-out"),
+        weights: Annotated[
+            str | None,
+            typer.Option(help="Name (see `foveate weights`) or file", show_default=False),
+        ] = None,
+        seed: Annotated[int, typer.Option(help="Of what is hidden", min=0)] = 0,
+        device: Annotated[
+            str | None, typer.Option(help="Where to run, such as cpu or cuda:0", show_default=False)
+        ] = None,
+    ) -> None:
+        from video.pictures import save_picture
+        from vision.images import ImageStore
+
+        pixels = ImageStore(image.parent).read(image.name)
+        picture, line = study.load("show")(pixels, weights, seed=seed, device=device)
+        path = output / f"{image.stem}-{study.name}.png"
+        save_picture(path, picture)
+        print(f"{line}, see {path}")
+
+    return show
 
 
 def _bench(reference: str) -> Any:

@@ -176,11 +176,11 @@ class BiLevelRoutingAttention(nn.Module):
         """Attend over (B, H, W, C)."""
         qkv, real, grid, size = self._project(x)
         index, weight = self._route(qkv, real)
-        query, key, value = self._attended(qkv, size)
+        query, key, value = qkv.split(self.widths, -1)
         out = routed_attention(
             query,
-            key,
-            value,
+            self._pool(key, size),
+            self._pool(value, size),
             index,
             self.num_heads,
             self.scale,
@@ -189,7 +189,6 @@ class BiLevelRoutingAttention(nn.Module):
         )
         out = merge_regions(out, grid[0], grid[1], size[0], size[1])
         if self.lepe is not None:
-            value = qkv[..., self.router_width :]
             out = out + self.lepe(merge_regions(value, grid[0], grid[1], size[0], size[1]))
         return self.proj(out[:, : x.shape[1], : x.shape[2]])
 
@@ -198,10 +197,10 @@ class BiLevelRoutingAttention(nn.Module):
         """The routing and the attention probabilities of `forward`."""
         qkv, real, grid, size = self._project(x)
         index, weight = self._route(qkv, real)
-        query, key, _ = self._attended(qkv, size)
+        query, key, _ = qkv.split(self.widths, -1)
         attention = routed_attention_map(
             query,
-            key,
+            self._pool(key, size),
             index,
             self.num_heads,
             self.scale,
@@ -228,18 +227,13 @@ class BiLevelRoutingAttention(nn.Module):
         query, key = descriptors.chunk(2, -1)
         return self.router(query, key)
 
-    def _attended(self, qkv: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, and keys and values after pooling."""
+    def _pool(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Pool keys or values within their regions."""
         if self.kv_pool is None:
-            query, key, value = qkv.split(self.widths, -1)
-            return query, key, value
-        query, kv = qkv.split([self.widths[0], self.widths[1] + self.widths[2]], -1)
-        kv = kv.unflatten(2, size)
-        batch, regions = kv.shape[0], kv.shape[1]
-        kv = self.kv_pool(kv.flatten(0, 1).permute(0, 3, 1, 2))
-        kv = kv.flatten(2).transpose(1, 2).unflatten(0, (batch, regions))
-        key, value = kv.split(self.widths[1:], -1)
-        return query, key, value
+            return x
+        batch, regions = x.shape[0], x.shape[1]
+        x = self.kv_pool(x.unflatten(2, size).flatten(0, 1).permute(0, 3, 1, 2))
+        return x.flatten(2).transpose(1, 2).unflatten(0, (batch, regions))
 
 
 def _pooling(mode: str, size: int) -> nn.Module | None:

@@ -8,6 +8,8 @@ import timm
 import torch
 
 from vision.backbones import biformer as biformer
+from vision.backbones import gaussian_vit as gaussian_vit
+from vision.backbones import sparsifiner as sparsifiner
 
 
 def names() -> list[str]:

@@ -61,44 +61,56 @@ class Option:
     bounds: tuple[float | None, float | None] = (None, None)
 
 
-@dataclass(frozen=True)
-class Task:
-    """A task's one declaration. References are `"package.module:name"`, imported on first use.
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is trained and measured. References are `"package.module:name"`, imported on first use.
 
     Args:
-        name: the task (`"detection"`), as in `foveate eval NAME`.
+        name: the study (`"droppos"`), as in `foveate train NAME` and `foveate eval NAME`.
+        summary: one line for help.
+        evaluate: function `(weights, **eval_options) -> dict`, run by `foveate eval NAME`.
+        report: function that prints what `evaluate` returned as tables.
+        train: function `(recipe, ...) -> Path`, run by `foveate train NAME`.
+        eval_options: options of `foveate eval NAME` beside `--weights`, passed to `evaluate`.
+        show: function `(image, weights, seed=..., device=...) -> (picture, line)`, run by
+            `foveate NAME-show IMAGE`.
+    """
+
+    name: str
+    summary: str
+    evaluate: str
+    report: str
+    train: str
+    eval_options: tuple[Option, ...] = ()
+    show: str | None = None
+
+    def load(self, part: str) -> Any:
+        """Import one of the references by its field name, such as `"evaluate"`."""
+        return resolve(getattr(self, part))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Study):
+    """A task's one declaration: a study whose weights also run over pictures and videos.
+
+    Args:
         verb: its command (`"detect"`), as in `foveate VERB SOURCE`.
-        summary: one line for help and the demo.
         kind: `"frame"` (`predict` on images) or `"stream"` (`update` and `finish` over a video).
         result: record class that the predictor returns.
         predictor: class with `from_weights(name, device=..., half=...)`.
         draw: function `(frame, result) -> frame` that paints a result on a copy of its frame.
         digest: function `(results) -> rows` that sums up a source's results in a short table.
-        evaluate: function `(weights, **eval_options) -> dict`, run by `foveate eval NAME`.
-        report: function that prints what `evaluate` returned as tables.
-        train: function `(recipe, ...) -> None`, run by `foveate train NAME`.
         options: options of its command beside those that every task shares, passed to `predict`.
-        eval_options: options of `foveate eval NAME` beside `--weights`, passed to `evaluate`.
         boxes: whether results hold boxes, so that tracking and crops apply.
         demo: function that builds its tab of the web demo.
     """
 
-    name: str
     verb: str
-    summary: str
     kind: Literal["frame", "stream"]
     result: str
     predictor: str
     draw: str
     digest: str
-    evaluate: str
-    report: str
-    train: str
     demo: str
     options: tuple[Option, ...] = ()
-    eval_options: tuple[Option, ...] = ()
     boxes: bool = False
-
-    def load(self, part: str) -> Any:
-        """Import one of the references by its field name, such as `"predictor"`."""
-        return resolve(getattr(self, part))

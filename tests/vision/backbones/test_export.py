@@ -4,19 +4,19 @@ import copy
 import pickle
 
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 
-NAMES = ("biformer_pico", "biformer_stl_nchw")
+from vision.backbones.biformer import biformer_pico, biformer_stl_nchw
+
 BATCH = ({0: torch.export.Dim.DYNAMIC},)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[biformer_pico, biformer_stl_nchw], ids=lambda create: create.__name__)
 def model(request) -> nn.Module:
     torch.manual_seed(0)
     size = {"depths": (1, 1, 1, 1), "embed_dims": (24, 48, 96, 192), "num_heads": (1, 2, 4, 8)}
-    return timm.create_model(request.param, **size).eval()
+    return request.param(**size).eval()
 
 
 @pytest.fixture

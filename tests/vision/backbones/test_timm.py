@@ -6,8 +6,18 @@ import vision.backbones
 from tests.vision.backbones import timm_test_models as upstream
 
 NAMES = vision.backbones.names()
-WHOLE = ("biformer_pico", "biformer_nano", "biformer_tiny")
+WHOLE = ("biformer_pico", "biformer_nano", "biformer_tiny", "gaussian_vit_nano")
 """Small enough to run as they are; the others run with one block a stage."""
+
+TOKENS = ("sparsifiner_",)
+"""Start of the names of models whose features are tokens, which timm configures otherwise."""
+
+SMALLER = {
+    "biformer_": {"depths": (1, 1, 1, 1)},
+    "gaussian_vit_": {"depth": 3, "embed_dim": 96, "num_heads": 3},
+    "sparsifiner_": {"depth": 3, "embed_dim": 96, "num_heads": 3, "prune_at": (1, 2)},
+}
+"""Arguments that make the models of a family small, by the start of their names."""
 
 TESTS = {
     upstream.test_model_forward: (1,),
@@ -34,9 +44,12 @@ def test_family_is_registered():
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_upstream(test, name, monkeypatch):
-    if name not in WHOLE and test is not upstream.test_model_default_cfgs:
+    arguments = TESTS[test]
+    if test is upstream.test_model_default_cfgs:
+        if name.startswith(TOKENS):
+            test = upstream.test_model_default_cfgs_non_std
+    elif name not in WHOLE:
         create = upstream.create_model
-        monkeypatch.setattr(
-            upstream, "create_model", lambda *a, **k: create(*a, depths=(1, 1, 1, 1), **k)
-        )
-    test(name, *TESTS[test])
+        smaller = next(args for start, args in SMALLER.items() if name.startswith(start))
+        monkeypatch.setattr(upstream, "create_model", lambda *a, **k: create(*a, **smaller, **k))
+    test(name, *arguments)

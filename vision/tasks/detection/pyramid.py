@@ -37,7 +37,8 @@ def create_pyramid(backbone: str, channels: int, *, pretrained: bool = False) ->
     if reduction == STRIDES:
         return PyramidBackbone(body, body.feature_info.channels(), channels)
     if reduction == (16, 16, 16):
-        body = _features(backbone, pretrained, dynamic_img_size=True)
+        if not getattr(body.model, "dynamic_img_size", True):  # timm's ViTs are built for one size
+            body = _features(backbone, pretrained, dynamic_img_size=True)
         return PlainBackbone(body, body.feature_info.channels()[-1], channels)
     raise FoveateError(
         f"backbone {backbone!r} has strides {reduction}; detection needs {STRIDES} or a plain "

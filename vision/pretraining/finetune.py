@@ -1,0 +1,196 @@
+"""Training a classifier of whole pictures, from scratch or from a pretrained backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
+from timm.optim import param_groups_layer_decay
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torchvision.transforms import v2
+
+from vision.catalogue import write_weights
+from vision.pretraining.checkpoint import load_encoder, read_init
+from vision.pretraining.classify import ClassifierConfig, create_classifier
+from vision.pretraining.data import PictureData
+from vision.recipes import load_recipe
+from vision.training import OptimConfig, fit, schedule, seed_everything
+
+
+@dataclass(frozen=True)
+class FinetuneRecipe:
+    """Everything that determines a classifier; paths are relative to the data root.
+
+    Args:
+        name: of the weights it makes.
+        seed: of every random choice.
+        train: tar or folder of pictures, in a folder a class.
+        val: pictures held out.
+        model: architecture and pictures.
+        optim: optimiser and schedule.
+        layer_decay: factor of the learning rate from each layer to the one below it.
+        frozen_positions: keep the position embedding as it is, as published for DropPos.
+        mixup: strength of blending two pictures, 0 for none.
+        cutmix: strength of pasting one picture into another, 0 for none.
+        label_smoothing: share of the target that goes to all classes.
+        validate_every: steps between validations.
+        licence: of the weights.
+        data: attribution of the data, kept in the weights.
+    """
+
+    name: str
+    seed: int
+    train: str
+    val: str
+    model: ClassifierConfig
+    optim: OptimConfig
+    layer_decay: float = 0.75
+    frozen_positions: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    label_smoothing: float = 0.1
+    validate_every: int = 500
+    licence: str = ""
+    data: str = ""
+
+
+class FinetuneModule(L.LightningModule):
+    """Trains a classifier; logs its loss, and top-1 of the held-out pictures.
+
+    Args:
+        recipe: what to train.
+        classes: names of the classes.
+        init: state dict of a pretrained backbone.
+    """
+
+    def __init__(
+        self, recipe: FinetuneRecipe, classes: list[str], init: dict[str, Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.model = cast(Any, create_classifier(recipe.model, len(classes)))
+        if init is not None:
+            load_encoder(self.model, init)
+            head = self.model.get_classifier()
+            if isinstance(head, nn.Linear):
+                nn.init.trunc_normal_(head.weight, std=2e-5)
+        if recipe.frozen_positions:
+            self.model.get_parameter("pos_embed").requires_grad_(False)
+        self.blend = blend(len(classes), recipe.mixup, recipe.cutmix)
+        self.hits: list[Tensor] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        # Seeded by the step, a resumed run draws what an unbroken one would.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        images, labels = self.blend(*batch)
+        loss = F.cross_entropy(
+            self.model(images), labels, label_smoothing=self.recipe.label_smoothing
+        )
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"loss is not finite at step {self.global_step}")
+        self.log("train/loss", loss.detach())
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.hits = []
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        images, labels = batch
+        self.hits.append((self.model(images).argmax(-1) == labels).float())
+
+    def on_validation_epoch_end(self) -> None:
+        top1 = torch.cat(self.hits).mean()
+        self.log("val/top1", top1)
+        print(self.global_step, {"val/top1": round(float(top1), 4)}, flush=True)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, the lower the layer the slower."""
+        config = self.recipe.optim
+        groups = param_groups_layer_decay(
+            self.model,
+            weight_decay=config.weight_decay,
+            layer_decay=self.recipe.layer_decay,
+        )
+        settings = [
+            {
+                "params": group["params"],
+                "weight_decay": group["weight_decay"],
+                "lr": config.lr * group["lr_scale"],
+            }
+            for group in groups
+        ]
+        adamw = AdamW(settings, betas=config.betas)
+        scheduler = LambdaLR(adamw, schedule(config))
+        return {
+            "optimizer": adamw,
+            "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step"),
+        }
+
+
+def blend(classes: int, mixup: float, cutmix: float) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Mixing of pictures and labels, one of the two ways each time, or nothing."""
+    ways: list[Any] = []
+    if mixup:
+        ways.append(v2.MixUp(num_classes=classes, alpha=mixup))
+    if cutmix:
+        ways.append(v2.CutMix(num_classes=classes, alpha=cutmix))
+    return v2.RandomChoice(ways) if ways else v2.Identity()
+
+
+def train(
+    recipe: str,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    init: str | None = None,
+    overrides: tuple[str, ...] = (),
+) -> Path:
+    """Train a classifier and write its weights to `out/<name>.safetensors`.
+
+    Args:
+        recipe: name of a shipped recipe or path of a TOML file.
+        data: root of the data sets that the recipe names.
+        out: folder for checkpoints, metrics and weights.
+        resume: go on from the last checkpoint in `out`.
+        init: pretrained backbone: weights that `foveate train droppos` wrote, or a checkpoint
+            that has timm's names.
+        overrides: `"optim.steps=100"` and the like.
+
+    Returns:
+        Path of the weights.
+
+    Raises:
+        FoveateError: an unusable recipe, data that is not there, or nothing to resume.
+    """
+    config = load_recipe(FinetuneRecipe, recipe, overrides)
+    seed_everything(config.seed)
+    loaders = PictureData(
+        data / config.train, data / config.val, config.model.view, config.optim, config.seed
+    )
+    classes = loaders.pictures.classes
+    module = FinetuneModule(config, classes, None if init is None else read_init(init))
+    fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
+    path = out / f"{config.name}.safetensors"
+    write_weights(path, module.model.state_dict(), metadata(config, classes))
+    return path
+
+
+def metadata(recipe: FinetuneRecipe, classes: list[str]) -> dict[str, Any]:
+    """What the weights say of themselves."""
+    return {
+        "task": "classification",
+        "config": asdict(recipe.model),
+        "classes": classes,
+        "recipe": asdict(recipe),
+        "licence": recipe.licence,
+        "data": recipe.data,
+    }
