@@ -70,6 +70,8 @@ def run_upload(
     """
     if file is None:
         raise gr.Error("Upload a picture or a video first.")
+    if Path(file).suffix == ".txt":  # a list would name files of this machine
+        raise gr.Error("Upload a picture or a video, not a list.")
     output = Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
     try:
         (source,) = expand([file])

@@ -50,7 +50,10 @@ class AudioCopy:
             self._next = next(self._packets, None)
             if time >= self._start:
                 packet.stream = self._copy
-                self._output.mux(packet)
+                try:
+                    self._output.mux(packet)
+                except (av.error.ArgumentError, av.error.InvalidDataError):
+                    self._next = None  # damaged sound ends here; the picture goes on
 
     def close(self) -> None:
         """Release the file."""

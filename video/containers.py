@@ -77,7 +77,9 @@ def packets(container: InputContainer, stream: Stream) -> Iterator[av.Packet]:
 
 
 def audio_codec(container: InputContainer) -> str | None:
-    """Name of the codec of the first audio stream; None without one that is known."""
+    """Name of the codec of the first audio stream; None without one that makes sense."""
     streams = container.streams.audio
     context = streams[0].codec_context if streams else None
-    return context.codec.canonical_name if context is not None else None
+    if context is None or not context.sample_rate:
+        return None
+    return context.codec.canonical_name

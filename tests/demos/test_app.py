@@ -11,13 +11,13 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from demos.app import launch
+from demos import app
 from demos.running import EXAMPLES
 
 
 @pytest.fixture(scope="module")
 def address():
-    return launch(block=False)
+    return app.launch(block=False)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,13 @@ def test_junk_is_refused_without_the_servers_paths(client, tmp_path):
     assert "foveate-demo" not in str(refusal.value)
 
 
+def test_a_list_of_this_machines_files_is_refused(client, tmp_path, sample_clip):
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{sample_clip}\n")
+    with pytest.raises(AppError):
+        client.predict(handle_file(listing), 0.3, [], False, api_name="/detect")
+
+
 @pytest.mark.parametrize("path", ["/etc/hostname", str(Path(__file__))])
 def test_files_outside_its_own_folder_are_not_served(address, path):
     assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
@@ -69,3 +76,11 @@ def test_it_listens_on_this_machine_alone_and_sends_no_analytics(address):
     config = httpx.get(f"{address}config").json()
     assert config["analytics_enabled"] is False
     assert any(d.get("api_name") == "detect" for d in config["dependencies"])
+
+
+def test_too_large_an_upload_is_refused(monkeypatch):
+    monkeypatch.setattr(app, "MAX_UPLOAD", "20kb")
+    address = app.launch(block=False)
+    with (EXAMPLES / "store.jpg").open("rb") as file:
+        answer = httpx.post(f"{address}gradio_api/upload", files={"files": file})
+    assert answer.status_code == 413

@@ -78,7 +78,7 @@ def check_run(path: Path, output: Path, selection: dict[str, Any]) -> None:
 
 
 @settings(
-    max_examples=300, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300, deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     name=st.sampled_from([name for name, _ in CLIPS]),

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
+import av.error
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -189,6 +190,30 @@ def test_sound_of_a_part_begins_with_the_part(sounding: Path, tmp_path: Path) ->
         played = [frame.time for frame in container.decode(audio=0)]
     assert 1.0 <= played[0] < 1.05
     assert 1.4 < played[-1] < 1.5
+
+
+def test_sound_that_mp4_refuses_ends_there(sounding: Path, tmp_path: Path) -> None:
+    """The muxer turns some damaged packets down."""
+    (source,) = expand([sounding])
+    audio = AudioCopy(source)
+    asked = []
+
+    class Refusing:
+        def __init__(self) -> None:
+            self.container = av.open(str(tmp_path / "out.mp4"), "w")
+
+        def add_stream_from_template(self, track: av.AudioStream) -> av.AudioStream:
+            return self.container.add_stream_from_template(track)
+
+        def mux(self, packet: av.Packet) -> None:
+            asked.append(packet)
+            raise av.error.ArgumentError(22, "Invalid argument")
+
+    audio.attach(Refusing())
+    audio.copy_until(0.5)
+    audio.copy_until(2.0)
+    audio.close()
+    assert len(asked) == 1
 
 
 def test_no_frames_leave_no_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video.sources import Source, expand, file_name
@@ -99,6 +99,7 @@ def test_equal_stems_are_told_apart(tmp_path: Path) -> None:
     assert len({source.name for source in expand([paths[0]] * 3)}) == 3
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "b", "a-b", "B"]), st.sampled_from(["c", "C", "b-c", "a"])),
@@ -111,6 +112,7 @@ def test_names_never_collide(places: list[tuple[str, str]]) -> None:
     assert len(set(names)) == len(urls)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_file_name_stays_in_its_folder(text: str) -> None:
     name = file_name(text)

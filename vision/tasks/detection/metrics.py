@@ -48,6 +48,9 @@ def coco_metrics(
         The twelve numbers by `NAMES` in [0, 1] (or -1), and `per_class`: `{name: {AP, AP50}}` of
         every class that has a box in the truth.
     """
+    if class_agnostic and categories is not None:  # COCOeval would count all classes' boxes
+        kept = [a for a in truth["annotations"] if a["category_id"] in categories]
+        truth = {**truth, "annotations": kept}
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = truth

@@ -85,8 +85,8 @@ class Detector:
         *,
         threshold: float | None = None,
         classes: Iterable[str] | None = None,
-        suppress: float = 0.75,
-        batch: int = 8,
+        suppress: float = 0.55,
+        batch: int = 32,
     ) -> list[Detections]:
         """Detect objects in pictures.
 

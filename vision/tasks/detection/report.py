@@ -13,10 +13,10 @@ from vision.tasks.detection.metrics import NAMES
 def print_report(report: dict[str, Any], console: Console | None = None) -> None:
     """Print what `evaluate` returned: the twelve numbers by subset, then AP by class (in %)."""
     console = console or Console()
-    rows = {f"all {report['images']} pictures": report, **report["subsets"]}
-    summary = Table("pictures", *NAMES, title="COCO box metrics (%)")
-    for name, values in rows.items():
-        summary.add_row(name, *(percent(values[n]) for n in NAMES))
+    columns = {f"all {report['images']} pictures": report, **report["subsets"]}
+    summary = Table("", *columns, title="COCO box metrics (%)")
+    for name in NAMES:
+        summary.add_row(name, *(percent(values[name]) for values in columns.values()))
     console.print(summary)
     classes = Table("class", "AP", "AP50", title="By class (%)")
     ranked = sorted(report["per_class"].items(), key=lambda row: -row[1]["AP50"])

@@ -58,4 +58,6 @@ def test_restricting_to_classes_and_pictures():
     results = [found(7, [10, 10, 40, 40])]
     assert coco_metrics(TRUTH, results)["AP"] == pytest.approx(0.5)
     assert coco_metrics(TRUTH, results, categories=[7])["AP"] == pytest.approx(1)
+    agnostic = coco_metrics(TRUTH, results, categories=[7], class_agnostic=True)
+    assert agnostic["AP"] == pytest.approx(1)  # the dog is not asked for
     assert coco_metrics(TRUTH, results, images=[1])["AP"] == pytest.approx(0.5)

@@ -86,6 +86,20 @@ def test_the_same_recipe_runs_with_our_backbones(recipe, rectangles, tmp_path, b
     assert Detector.from_weights(str(path), device="cpu").config.backbone == backbone
 
 
+def test_blending_stays_halfway(trained, recipe, rectangles, tmp_path):
+    steps = ("optim.steps=3", "optim.lr=1e-2", "validate_every=3")
+    whole = train(str(recipe), rectangles, tmp_path / "a", init=str(trained), overrides=steps)
+    half = train(
+        str(recipe), rectangles, tmp_path / "b", init=str(trained), overrides=(*steps, "blend=0.5")
+    )
+    key = "head.classification_head.cls_logits.weight"
+    start, end, middle = (read_weights(p).tensors[key] for p in (trained, whole, half))
+    assert not torch.allclose(start, end, atol=1e-3)
+    torch.testing.assert_close(middle, (start + end) / 2, atol=1e-3, rtol=1e-2)
+    with pytest.raises(FoveateError, match="--init"):
+        train(str(recipe), rectangles, tmp_path / "c", overrides=("blend=0.5",))
+
+
 def test_nothing_to_resume(recipe, rectangles, tmp_path):
     with pytest.raises(FoveateError, match="nothing to resume"):
         train(str(recipe), rectangles, tmp_path / "none", resume=True)
