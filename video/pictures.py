@@ -24,7 +24,7 @@ class PictureReader:
 
     def __init__(self, source: Source, selection: Selection) -> None:
         self.notes: list[str] = []
-        self.skipped = 0
+        self.skipped = self.missing = 0
         self._source = source
         self._selection = selection
         first = next(self._read(), None)

@@ -73,6 +73,7 @@ class SourceReport:
         painted: annotated video, picture, or folder of pictures; None when none was asked for.
         summary: frames looked at, damaged frames passed over, seconds taken, and a stream's result.
         resumed: whether an earlier run had done it already.
+        missing: frames that a file cut short should have had after its end.
         notes: remarks for the user, such as that its sound could not be kept.
     """
 
@@ -81,6 +82,7 @@ class SourceReport:
     painted: Path | None
     summary: Summary[Any]
     resumed: bool = False
+    missing: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -161,10 +163,18 @@ def run(
                 result = None
             if not frames:
                 raise FoveateError(f"no frames in {source.location} from {start or 0:g} s on")
+            missing = reader.missing
             seconds = round(time.perf_counter() - began, 3)
             summary = Summary(frames=frames, skipped=reader.skipped, seconds=seconds, result=result)
             records.write(summary)
-    return SourceReport(source, outputs.records, painted, summary, notes=tuple(reader.notes))
+    return SourceReport(
+        source,
+        outputs.records,
+        painted,
+        summary,
+        missing=missing,
+        notes=tuple(reader.notes),
+    )
 
 
 def progress_bar() -> Progress:

@@ -61,7 +61,7 @@ class StreamReader:
         try:
             self._stream = video_stream(self._container, source)
             self._stream.thread_type = "AUTO"
-            self._yielded = self._damaged = self._hidden = 0
+            self._yielded = self._damaged = self._hidden = self._packets = 0
             self._at_end = False
             self._coming: list[int] = []  # heap of the times of frames that are not out yet
             self._passed = 0
@@ -82,6 +82,13 @@ class StreamReader:
         if not self._at_end or self._container.format.name != MP4:
             return self._damaged
         return max(self._damaged, self._stream.frames - self._hidden - self._yielded)
+
+    @property
+    def missing(self) -> int:
+        """At the end of an MP4, the frames that its index lists and the file no longer holds."""
+        if not self._at_end or self._container.format.name != MP4:
+            return 0
+        return max(0, self._stream.frames - self._packets)
 
     def __iter__(self) -> Iterator[TimedFrame]:
         for index, time, frame in self._selection.pick(self._timed()):
@@ -157,6 +164,7 @@ class StreamReader:
                 self.notes.append(f"{self._location} broke off: {error.strerror}")
                 packet = None
             self._at_end = packet is None
+            self._packets += packet is not None
             if packet is not None and packet.is_discard:
                 self._hidden += 1  # by an edit list
             elif packet is not None:

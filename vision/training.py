@@ -175,8 +175,7 @@ def fit(
     with warnings.catch_warnings():
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
-        # A checkpoint holds the optimiser's and the schedule's state beside tensors; it is ours.
-        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
+        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
         trainer.save_checkpoint(last)
     return {k: v.detach().cpu() for k, v in module.state_dict().items()}
 

@@ -79,6 +79,8 @@ def _softmax(scores: Tensor, rows: int, counts: Tensor | None) -> Tensor:
     """Softmax of each row's scores, which lie one row after the other."""
     if counts is None:
         return scores.view(rows, -1).softmax(-1).view(-1)
+    if not len(scores):
+        return scores
     largest = torch.segment_reduce(scores, "max", lengths=counts)
     powers = (scores - largest.repeat_interleave(counts)).exp_()
     totals = torch.segment_reduce(powers, "sum", lengths=counts)

@@ -141,6 +141,18 @@ def test_mistakes_give_one_line_and_code_two(foveate, short_clip, tmp_path, argu
     assert (tmp_path / "text.mp4").read_text() == "not a video"
 
 
+def test_a_video_cut_short_is_done_as_far_as_it_goes(foveate, sample_clip, tmp_path):
+    whole = sample_clip.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 8])
+    code, _, err = foveate("detect", "cut.mp4", "-o", "out", "--no-video")
+    assert code == 2
+    assert "cut.mp4 is cut short" in err
+    assert len(err.strip().splitlines()) == 1
+    *_, summary = lines(tmp_path / "out/cut.jsonl")
+    assert summary["type"] == "summary"
+    assert 0 < summary["frames"] < 60
+
+
 def test_one_bad_source_does_not_stop_the_others(foveate, short_clip, tmp_path):
     (tmp_path / "bad.mp4").write_text("not a video")
     code, _, err = foveate("detect", "bad.mp4", short_clip, "-o", "out", "--no-video")

@@ -99,6 +99,12 @@ def _verb(task: Task) -> Any:
                     failed = True
                 else:
                     _print(task, report, progress.console)
+                    if report.missing:
+                        here = f"{source.location} is cut short: what it holds was done"
+                        typer.echo(
+                            f"foveate: {here}, {report.missing} frames are missing", err=True
+                        )
+                        failed = True
         if failed:
             raise typer.Exit(2)
 

@@ -51,7 +51,7 @@ def bench_sparsifiner(
         for tokens in sizes:
             for rate in rates:
                 subject = f"attention N={tokens} keep={rate}"
-                often = 3 * repeats if tokens <= 577 else repeats  # short ones vary more
+                often = 3 * repeats if tokens <= 1024 else repeats  # short ones vary more
                 records += measure(subject, attention_forms(tokens, rate), often)
         records += measure("backbone 224x224", _model_forms(), repeats)
     return records, print_report

@@ -83,6 +83,13 @@ def test_all_keys_make_dense_attention():
         torch.testing.assert_close(ours, dense)
 
 
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_empty_batch(backend):
+    query, key, value = (x[:0] for x in heads())
+    mask = keep_largest(random(0, 3, 7, 9), 4, backend)
+    assert sparse_attention(query, key, value, mask, 1.0, backend=backend).shape == (0, 3, 7, 8)
+
+
 def test_csr_takes_large_scores():
     query, key, value = (100 * x for x in heads())
     for mask in masks().values():
