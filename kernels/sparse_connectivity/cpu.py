@@ -39,6 +39,8 @@ def sparse_attention(
 ) -> Tensor:
     """Compute `reference.sparse_attention` without bias; not differentiable."""
     rows = query.shape[:3].numel()
+    if not rows:
+        return query.new_empty(*query.shape[:3], value.shape[3])
     queries, keys, values = (x.flatten(0, 2).to(_exact(x)) for x in (query, key, value))
     # One matrix for all heads of the batch, each head a block on its diagonal.
     ends, columns, counts = _compress(mask)
@@ -79,8 +81,6 @@ def _softmax(scores: Tensor, rows: int, counts: Tensor | None) -> Tensor:
     """Softmax of each row's scores, which lie one row after the other."""
     if counts is None:
         return scores.view(rows, -1).softmax(-1).view(-1)
-    if not len(scores):
-        return scores
     largest = torch.segment_reduce(scores, "max", lengths=counts)
     powers = (scores - largest.repeat_interleave(counts)).exp_()
     totals = torch.segment_reduce(powers, "sum", lengths=counts)
