@@ -49,8 +49,8 @@ class ConnectivityPredictor(nn.Module):
         shared_basis: use the matrix that reduces tokens as the basis, too.
         scale: factor on the reduced dot products; None for num_heads ** -0.5, as published.
         basis_threshold: only larger magnitudes stay in the basis.
-        coefficient_topk: coefficients to keep for a query, without renormalising; None for all
-            above `coefficient_threshold`.
+        coefficient_topk: coefficients to keep for a query, at most all R, without renormalising;
+            None for all above `coefficient_threshold`.
         coefficient_threshold: used without `coefficient_topk`, if above 0.
         score_threshold: keep the keys with larger scores instead of a share of them; a query may
             then be left without any.
@@ -95,7 +95,7 @@ class ConnectivityPredictor(nn.Module):
         self.keep_rate = keep_rate
         self.scale = num_heads**-0.5 if scale is None else scale
         self.basis_threshold = basis_threshold
-        self.coefficient_topk = coefficient_topk
+        self.coefficient_topk = None if coefficient_topk is None else min(coefficient_topk, rank)
         self.coefficient_threshold = coefficient_threshold
         self.score_threshold = score_threshold
         self.prune_rows = prune_rows

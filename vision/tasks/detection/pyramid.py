@@ -119,10 +119,11 @@ def freeze(body: nn.Module, stages: int) -> None:
     if stages < 0:
         return
     frozen = 0
-    for name, child in body.named_children():
+    inner = getattr(body, "model", body)  # timm wraps models without a pyramid
+    for name, child in inner.named_children():
         groups = list(child) if name == "blocks" and isinstance(child, nn.Sequential) else [child]
         for group in groups:
-            is_stage = name == "blocks" or "stage" in name or "layers" in name
+            is_stage = name == "blocks" or "stage" in name or "layer" in name
             if is_stage and frozen >= stages:
                 return
             frozen += is_stage

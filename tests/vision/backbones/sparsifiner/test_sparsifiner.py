@@ -158,6 +158,7 @@ def test_weights_for_another_size_classifier_and_picture(deit):
     model = load(deit, img_size=96, num_classes=7, in_chans=1)
     assert model.pos_embed.shape == (1, 37, 384)
     assert model.head.out_features == 7
+    assert model(torch.zeros(1, 1, 96, 96)).shape == (1, 7)  # a rank below eight coefficients
     assert model.pos_embed[:, 0].equal(deit["pos_embed"][:, 0])
     own = timm.create_model(SMALL, depth=1).state_dict()
     resampled = checkpoint_filter_fn(own, timm.create_model(SMALL, depth=1, img_size=384))
@@ -249,6 +250,18 @@ def test_pictures_of_a_batch_do_not_meet(model):
     torch.testing.assert_close(
         model(x), torch.cat([model(one) for one in x.split(1)]), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "dense"}, {"mode": "block", "query_block": 4}, {"dynamic_img_size": True}],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_torchscript_of_other_modes(options):
+    model = tiny(scriptable=True, **options, **PRUNED)
+    torch.testing.assert_close(torch.jit.script(model)(pictures()), model(pictures()))
 
 
 def test_compile_finds_one_graph(model):

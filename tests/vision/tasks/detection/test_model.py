@@ -77,3 +77,12 @@ def test_freezing_keeps_stem_stages_and_statistics():
     norms = [m for m in body.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert norms
     assert not any(m.training for m in norms)
+
+
+@pytest.mark.parametrize("backbone", ["test_vit", "test_resnet", "biformer_pico"])
+def test_freezing_leaves_the_later_stages_to_train(backbone):
+    body = create_detector(DetectorConfig(backbone, channels=32, convs=1), 2).backbone.body
+    freeze(body, 1)
+    trains = [p.requires_grad for p in body.parameters() if p.ndim > 1]
+    assert 0 < sum(trains) < len(trains)
+    assert trains[-1]
