@@ -180,7 +180,7 @@ def run(
 def progress_bar() -> Progress:
     """A bar with frames done, frames/s and time left, for the `progress` of `run`."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("frames"),

@@ -95,6 +95,14 @@ def test_classes_threshold_and_stride(foveate, short_clip, tmp_path):
     assert not (tmp_path / "out/hall.mp4").exists()
 
 
+def test_brackets_in_a_name_are_printed_as_they_are(foveate, tmp_path):
+    cv2.imwrite(str(tmp_path / "cat[red].png"), np.zeros((32, 32, 3), np.uint8))
+    code, out, err = foveate("detect", "cat[red].png", "-o", "out")
+    assert code == 0, err
+    assert "out/cat[red].jsonl" in out
+    assert (tmp_path / "out/cat[red].jsonl").is_file()
+
+
 def test_a_picture_gives_a_picture(foveate, tmp_path):
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((40, 60), 128, np.uint8))
     code, out, err = foveate("detect", "grey.png", "-o", "out")

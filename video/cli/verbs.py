@@ -15,6 +15,7 @@ from vision.tasks.base import Option, Task
 
 if TYPE_CHECKING:
     from video.pipeline import MakeStep, SourceReport
+    from video.sources import Source
 
 BOX_OPTIONS = (
     Option("track", bool, False, "Give objects an identity across frames (ByteTrack)"),
@@ -64,51 +65,60 @@ def _verb(task: Task) -> Any:
         ] = False,
         **given: Any,
     ) -> None:
-        from video.pipeline import progress_bar, run
         from video.sources import expand
 
         found = expand(sources)
         predictor = task.load("predictor").from_weights(weights, device=device, half=half)
         steps = _steps(given, predictor) if task.boxes else []
-        failed = False
-        with progress_bar() as progress:
-            for source in found:
-                try:
-                    report = run(
-                        source,
-                        predictor=predictor,
-                        draw=task.load("draw"),
-                        output=output,
-                        task=task.name,
-                        weights=weights,
-                        options=given,
-                        stride=stride,
-                        start=start,
-                        end=end,
-                        batch=batch,
-                        steps=steps,
-                        video=not no_video,
-                        resume=resume,
-                        progress=progress,
-                    )
-                except FoveateError as error:
-                    if len(found) == 1:
-                        raise
-                    # One bad source among many does not keep the others waiting.
-                    typer.echo(f"foveate: {error}", err=True)
-                    failed = True
-                else:
-                    _print(task, report, progress.console)
-                    if report.missing:
-                        here = f"{source.location} is cut short: what it holds was done"
-                        typer.echo(
-                            f"foveate: {here}, {report.missing} frames are missing", err=True
-                        )
-                        failed = True
-        if failed:
+        whole = _run_all(
+            task,
+            found,
+            predictor=predictor,
+            output=output,
+            weights=weights,
+            options=given,
+            stride=stride,
+            start=start,
+            end=end,
+            batch=batch,
+            steps=steps,
+            video=not no_video,
+            resume=resume,
+        )
+        if not whole:
             raise typer.Exit(2)
 
     return with_options(verb, task.options + (BOX_OPTIONS if task.boxes else ()))
+
+
+def _run_all(task: Task, sources: Sequence[Source], **settings: Any) -> bool:
+    """Run a task over sources one after the other; whether all of them were done to their end.
+
+    Raises:
+        FoveateError: the only source cannot be run. One bad source among several is named and
+            does not keep the others waiting.
+    """
+    from video.pipeline import progress_bar, run
+
+    whole = True
+    with progress_bar() as progress:
+        for source in sources:
+            try:
+                report = run(
+                    source, task=task.name, draw=task.load("draw"), progress=progress, **settings
+                )
+            except FoveateError as error:
+                if len(sources) == 1:
+                    raise
+                typer.echo(f"foveate: {error}", err=True)
+                whole = False
+                continue
+            _print(task, report, progress.console)
+            if report.missing:
+                here = f"{source.location} is cut short: what it holds was done"
+                typer.echo(f"foveate: {here}, {report.missing} frames are missing", err=True)
+                whole = False
+    return whole
 
 
 def _steps(given: dict[str, Any], predictor: Any) -> Sequence[MakeStep]:
@@ -139,10 +149,10 @@ def _print(task: Task, report: SourceReport, console: Any) -> None:
     skipped = f", {summary.skipped} damaged and passed over" if summary.skipped else ""
     console.print(f"  {summary.frames} frames in {summary.seconds:.1f} s{skipped}")
     if report.painted is not None:
-        console.print(f"  see   {report.painted}", soft_wrap=True)
-    console.print(f"  data  {report.records}", soft_wrap=True)
+        console.print(f"  see   {report.painted}", markup=False, soft_wrap=True)
+    console.print(f"  data  {report.records}", markup=False, soft_wrap=True)
     for note in report.notes:
-        console.print(f"  note  {note}")
+        console.print(f"  note  {note}", markup=False)
     rows = task.load("digest")(results(report.records, kind))
     if not rows:
         console.print("  nothing was found")

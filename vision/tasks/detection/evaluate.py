@@ -37,7 +37,8 @@ def evaluate(
     Returns:
         The twelve COCO numbers in [0, 1], `per_class` `{name: {AP, AP50}}`, and `subsets`: the
         twelve numbers of pictures labelled for all classes, of pictures from recordings unseen in
-        training, and without regard to class, where they differ from the whole.
+        training, where they differ from the whole, and without regard to class: there an object
+        found under several names counts once, its other boxes as false alarms.
 
     Raises:
         FoveateError: files that are missing or no COCO annotations, or no class in common.

@@ -37,15 +37,12 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--least", type=float, default=0.0, help="AP50 that a class must reach")
     parser.add_argument("--threshold", type=float, default=0.3, help="default score threshold")
-    parser.add_argument("--size", type=int, help="long side at inference, when not training's")
     parser.add_argument("--default", action="store_true", help="what `foveate detect` uses")
     parser.add_argument("--into", type=Path, default=Path("weights"))
     given = parser.parse_args()
 
     weights = read_weights(given.weights)
     metadata = {**weights.metadata, "threshold": given.threshold}
-    if given.size:
-        metadata["config"] = {**metadata["config"], "size": given.size}
     target = given.into / given.weights.name
 
     def measure() -> dict[str, Any]:
