@@ -11,11 +11,22 @@ from importlib import import_module
 from typing import Any
 
 EXPORTS = {
+    "Action": "vision.tasks.localization.results",
+    "Actions": "vision.tasks.localization.results",
+    "Caption": "vision.tasks.captioning.results",
+    "CaptionPredictor": "vision.tasks.captioning.predict",
+    "Checked": "vision.tasks.mistakes.results",
+    "CheckedStep": "vision.tasks.mistakes.results",
     "Detection": "vision.results",
     "Detections": "vision.results",
     "Detector": "vision.tasks.detection.predict",
     "FoveateError": "vision.errors",
+    "Localizer": "vision.tasks.localization.predict",
+    "Looker": "vision.tasks.scanpath.predict",
+    "MistakeChecker": "vision.tasks.mistakes.predict",
     "Result": "vision.results",
+    "Scanpath": "vision.tasks.scanpath.results",
+    "Scanpaths": "vision.tasks.scanpath.results",
     "TASKS": "vision.tasks",
     "catalogue": "vision.catalogue",
     "get_task": "vision.tasks",

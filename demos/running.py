@@ -28,12 +28,20 @@ class Outcome:
         video: path of the annotated video, when the upload was one.
         digest: a short table of what was seen.
         records: path of the JSON Lines.
+        files: paths of the other files of the task, such as an animation or a timeline.
+        result: a stream task's result for the whole video; None for frame tasks.
     """
 
     picture: str | None
     video: str | None
     digest: list[dict[str, Any]]
     records: Path
+    files: list[str]
+    result: Any
+
+    def file(self, suffix: str) -> str | None:
+        """Path of the first of `files` that ends so (`".gif"`); None when there is none."""
+        return next((path for path in self.files if path.endswith(suffix)), None)
 
 
 class Bar:
@@ -60,10 +68,22 @@ def run_upload(
     file: str | None,
     *,
     options: Mapping[str, Any],
-    steps: Sequence[MakeStep],
     progress: gr.Progress,
+    steps: Sequence[MakeStep] = (),
+    every: float | None = None,
+    file_options: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a task over an uploaded file.
+
+    Args:
+        task: what to run.
+        predictor: the task's, loaded.
+        file: path of the upload; None when there is none.
+        options: of the predictor.
+        progress: gradio's bar.
+        steps: what is done to results before they are written.
+        every: seconds of a video between frames that are looked at; the task's own when None.
+        file_options: of the task's files; their own defaults when None.
 
     Raises:
         gradio.Error: nothing was uploaded, or it cannot be read; shown to the visitor.
@@ -82,7 +102,10 @@ def run_upload(
             output=output,
             task=task.name,
             options=options,
+            files=task.load("files") if task.files else None,
+            file_options=file_options,
             steps=steps,
+            every=task.every if every is None else every,
             progress=Bar(progress),
         )
     except FoveateError as error:
@@ -94,4 +117,6 @@ def run_upload(
         video=None if is_picture else painted,
         digest=task.load("digest")(results(report.records, task.load("result"))),
         records=report.records,
+        files=[str(path) for path in report.files],
+        result=report.summary.result,
     )

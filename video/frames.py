@@ -63,6 +63,8 @@ class Selection:
         stride: every n-th frame, counted from the first at or after `start`.
         start: seconds of the source's clock; from the beginning when None.
         end: seconds of the source's clock, itself left out; to the end when None.
+        every: of the frames that are read, look at the first and then at the first in each so many
+            seconds; at all of them when None or 0.
 
     Raises:
         FoveateError: a value that selects nothing.
@@ -71,6 +73,7 @@ class Selection:
     stride: int = 1
     start: float | None = None
     end: float | None = None
+    every: float | None = None
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -78,6 +81,8 @@ class Selection:
         for name, value in (("start", self.start), ("end", self.end)):
             if value is not None and not math.isfinite(value):
                 raise FoveateError(f"{name} {value} is no time; give seconds")
+        if self.every is not None and not 0 <= self.every < math.inf:
+            raise FoveateError(f"every {self.every} is no interval; give seconds")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise FoveateError(f"end {self.end:g} s must come after start {self.start:g} s")
 
@@ -91,6 +96,27 @@ class Selection:
                 first = index if first is None else first
                 if (index - first) % self.stride == 0:
                     yield index, time, item
+
+    def mark(self, frames: Iterable[TimedFrame]) -> Iterator[tuple[TimedFrame, bool]]:
+        """Frames that are read, in order, each with whether it is one to look at."""
+        due = None
+        for frame in frames:
+            if not self.every:
+                yield frame, True
+                continue
+            if due is None:
+                due = frame.time
+            late = frame.time - due + 1e-6  # as clocks of video are no finer
+            if late >= 0:
+                due += self.every * (late // self.every + 1)
+            yield frame, late >= 0
+
+    def rate(self, info: SourceInfo) -> float | None:
+        """Frames/s that are looked at; None when nobody knows."""
+        if info.fps is None:
+            return None
+        read = info.fps / self.stride
+        return min(read, 1 / self.every) if self.every else read
 
     def estimate(self, info: SourceInfo) -> int | None:
         """How many frames are about to come; None when nobody knows."""

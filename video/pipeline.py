@@ -1,10 +1,13 @@
-"""Runs a predictor over a source: read ahead, predict in batches, then paint and write behind."""
+"""Runs a predictor over a source: read ahead, predict in batches, then paint and write behind.
+
+A stream predictor knows what to paint only after the last frame: its source is read twice.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,19 +39,29 @@ from video.records import (
     finished,
 )
 from video.sinks import VideoSink
-from video.sources import Source
+from video.sources import Source, picture_names
 from vision.errors import FoveateError
 from vision.results import Frame, Result
-from vision.tasks.base import FramePredictor, StreamPredictor
+from vision.tasks.base import FrameFiles, FramePredictor, StreamPredictor
 
-Draw = Callable[[Frame, Any], Frame]
-"""Paints a result on a copy of its frame."""
+Draw = Callable[..., Frame]
+"""Paints a result on a copy of its frame: the `draw` of a `vision.tasks.base.Task`."""
+
+MakeFiles = Callable[..., Any]
+"""Makes the `Files` (stream task) or `FrameFiles` (frame task) of `vision.tasks.base`."""
+
+Write = Callable[[Sequence[tuple[TimedFrame, Result | None]]], None]
+"""Takes frames in order, and the results for those that were looked at."""
 
 Step = Callable[[TimedFrame, Any], Any]
 """Takes each frame with its result, in order, and returns the result to go on with."""
 
 MakeStep = Callable[[SourceInfo, Selection, Path], Step]
 """Makes a step for one source: what the source is, what is read of it, and its outputs' stem."""
+
+
+PAINT_AHEAD = 8
+"""Frames that the second reading of a source is ahead of the painting."""
 
 
 class Meter(Protocol):
@@ -72,6 +85,7 @@ class SourceReport:
         records: its JSON Lines.
         painted: annotated video, picture, or folder of pictures; None when none was asked for.
         summary: frames looked at, damaged frames passed over, seconds taken, and a stream's result.
+        files: other files written beside; those of an earlier run are not listed.
         resumed: whether an earlier run had done it already.
         missing: frames that a file cut short should have had after its end.
         notes: remarks for the user, such as that its sound could not be kept.
@@ -81,6 +95,7 @@ class SourceReport:
     records: Path
     painted: Path | None
     summary: Summary[Any]
+    files: tuple[Path, ...] = ()
     resumed: bool = False
     missing: int = 0
     notes: tuple[str, ...] = ()
@@ -100,7 +115,10 @@ def run(
     task: str,
     weights: str | None = None,
     options: Mapping[str, Any] | None = None,
+    files: MakeFiles | None = None,
+    file_options: Mapping[str, Any] | None = None,
     stride: int = 1,
+    every: float | None = None,
     start: float | None = None,
     end: float | None = None,
     batch: int = 8,
@@ -108,29 +126,35 @@ def run(
     video: bool = True,
     resume: bool = False,
     progress: Meter | None = None,
+    tell: Callable[[Result], None] | None = None,
 ) -> SourceReport:
     """Run a predictor over one source and write what it finds.
 
     Writes `<output>/<name>.jsonl` (see `video.records`) and `<output>/<name>.mp4`, or the painted
     pictures of a source of pictures. Whatever happens on the way, both hold what was done before.
-    Stream tasks write records only.
+    A stream task's video is painted last, by reading the source again: live ones are not painted.
 
     Args:
         source: one of `video.sources.expand`.
-        predictor: of a frame task (`predict`) or of a stream task (`update` and `finish`).
+        predictor: of a frame task (`predict`) or of a stream task (`begin`, `update`, `finish`).
         draw: paints a result on a copy of its frame.
         output: folder for the outputs; made if need be.
         task: name of the task, for the header.
         weights: name or file of the weights, for the header; None means the task's default.
-        options: keywords for `predict`.
-        stride: look at every n-th frame only.
+        options: keywords for `predict` or `begin`.
+        files: makes what writes more files beside.
+        file_options: its keywords.
+        stride: read every n-th frame only.
+        every: of a frame task on video, seconds from one frame that is looked at to the next; the
+            frames between are painted with the last result. All are looked at when None or 0.
         start: begin at this time, in seconds of the source's clock.
         end: stop before this time, in seconds of the source's clock.
-        batch: frames that go to the predictor at once.
+        batch: frames that are read together; those to look at go to the predictor at once.
         steps: what happens to each result before it is written, such as tracking.
         video: whether to write painted video or pictures beside the records.
         resume: leave a source alone that an earlier run of the same kind brought to its end.
         progress: bar that shows how far it is, see `progress_bar`.
+        tell: told of each event of a stream task as it comes.
 
     Returns:
         A report; the earlier run's when the source was left alone.
@@ -139,31 +163,50 @@ def run(
         FoveateError: the source cannot be read, or the outputs cannot be written.
     """
     began = time.perf_counter()
-    selection = Selection(stride, start, end)
+    options, file_options = options or {}, file_options or {}
+    every = None if source.kind == "pictures" else every or None
+    selection = Selection(stride, start, end, every)
     outputs = Outputs(output, source)
-    video = video and not isinstance(predictor, StreamPredictor)
+    video = video and not (isinstance(predictor, StreamPredictor) and source.kind == "stream")
     painted = outputs.painted if video else None
     with open_reader(source, selection) as reader:
-        names = [make.__name__ for make in steps]
-        header = Header.of(source, reader.info, selection, task, weights, options or {}, names)
+        header = Header.of(
+            source,
+            reader.info,
+            selection,
+            task,
+            weights,
+            {**options, **file_options},
+            [make.__name__ for make in steps],
+        )
         if resume and (painted is None or painted.exists()):
             earlier = finished(outputs.records, header)
             if earlier is not None:
                 return SourceReport(source, outputs.records, painted, earlier, resumed=True)
         outputs.claim(paint=video)
-        show = _meter(progress, source, selection.estimate(reader.info))
+        beside = files(outputs.stem, reader.info, **file_options) if files else None
         with RecordSink(outputs.records, header) as records:
+            show = _meter(progress, source.name, selection.estimate(reader.info))
+            result = None
             if isinstance(predictor, StreamPredictor):
-                frames, result = _run_stream(reader, predictor, records, batch, show)
+                predictor.begin(**options)
+                frames, result = _run_stream(reader, predictor, records, batch, show, tell)
+                if video and frames:
+                    show = _meter(progress, f"{source.name}, painting", frames)
+                    with _open_sink(source, reader, selection, outputs) as sink:
+                        _paint(source, selection, sink, draw, result, show)
             else:
                 chain = [make(reader.info, selection, outputs.stem) for make in steps]
-                with _open_sink(source, reader, selection, outputs, video) as sink:
+                if beside:
+                    chain.append(_add_to(beside, source))
+                opening = _open_sink(source, reader, selection, outputs) if video else nullcontext()
+                with opening as sink:
                     write = _writer(chain, records, sink, draw, show)
-                    frames = _run_frames(reader, predictor, options or {}, batch, write)
-                result = None
+                    frames = _run_frames(reader, selection, predictor, options, batch, write)
             if not frames:
                 raise FoveateError(f"no frames in {source.location} from {start or 0:g} s on")
             missing = reader.missing
+            written = tuple(beside.close(result)) if beside else ()
             seconds = round(time.perf_counter() - began, 3)
             summary = Summary(frames=frames, skipped=reader.skipped, seconds=seconds, result=result)
             records.write(summary)
@@ -172,6 +215,7 @@ def run(
         outputs.records,
         painted,
         summary,
+        written,
         missing=missing,
         notes=tuple(reader.notes),
     )
@@ -198,18 +242,22 @@ class _RateColumn(ProgressColumn):
 
 def _run_frames(
     reader: Reader,
+    selection: Selection,
     predictor: FramePredictor,
     options: Mapping[str, Any],
     batch: int,
-    write: Callable[[Sequence[tuple[TimedFrame, Result]]], None],
+    write: Write,
 ) -> int:
-    """Predict frame by frame; returns how many there were."""
+    """Predict frame by frame; returns how many were looked at."""
     count = 0
-    with read_ahead(reader, 2 * batch) as frames, write_behind(write, 2) as put:
+    with read_ahead(selection.mark(reader), 2 * batch) as frames, write_behind(write, 2) as put:
         while group := list(islice(frames, batch)):
-            results = predictor.predict([frame.image for frame in group], **options)
-            put(list(zip(group, results, strict=True)))
-            count += len(group)
+            wanted = [frame for frame, look in group if look]
+            images = [frame.image for frame in wanted]
+            results = predictor.predict(images, **options) if images else ()
+            found = {f.index: result for f, result in zip(wanted, results, strict=True)}
+            put([(frame, found.get(frame.index)) for frame, _ in group])
+            count += len(wanted)
     return count
 
 
@@ -219,6 +267,7 @@ def _run_stream(
     records: RecordSink,
     batch: int,
     show: Callable[[int], None],
+    tell: Callable[[Result], None] | None,
 ) -> tuple[int, Result | None]:
     """Feed a stream predictor; returns the number of frames and the result for the whole."""
     count = 0
@@ -228,9 +277,39 @@ def _run_stream(
                 [frame.image for frame in group], [frame.time for frame in group]
             )
             records.write(*(EventRecord(result=event) for event in events))
+            if tell is not None:
+                for event in events:
+                    tell(event)
             count += len(group)
             show(len(group))
     return count, predictor.finish() if count else None
+
+
+def _paint(
+    source: Source,
+    selection: Selection,
+    sink: VideoSink | PictureSink,
+    draw: Draw,
+    result: Result | None,
+    show: Callable[[int], None],
+) -> None:
+    """Read a source again and paint the result for the whole of it."""
+    with open_reader(source, selection) as reader, read_ahead(reader, PAINT_AHEAD) as frames:
+        for frame in frames:
+            sink.write(frame, draw(frame.image, result, frame.time))
+            show(1)
+
+
+def _add_to(files: FrameFiles, source: Source) -> Step:
+    """A step that tells files of each frame and its result."""
+    names = picture_names(source.pictures)
+
+    def add(frame: TimedFrame, result: Any) -> Any:
+        name = f"{frame.index:06}" if frame.path is None else names[frame.path]
+        files.add(frame.image, frame.time, name, result)
+        return result
+
+    return add
 
 
 def _writer(
@@ -239,26 +318,28 @@ def _writer(
     sink: VideoSink | PictureSink | None,
     draw: Draw,
     show: Callable[[int], None],
-) -> Callable[[Sequence[tuple[TimedFrame, Result]]], None]:
+) -> Write:
     """What the writing thread does with a batch of frames and their results."""
+    last: Any = None
 
-    def write(group: Sequence[tuple[TimedFrame, Result]]) -> None:
+    def write(group: Sequence[tuple[TimedFrame, Result | None]]) -> None:
+        nonlocal last
         for frame, result in group:
-            for step in steps:
-                result = step(frame, result)
-            records.write(FrameRecord.of(frame, result))
+            if result is not None:
+                for step in steps:
+                    result = step(frame, result)
+                records.write(FrameRecord.of(frame, result))
+                last = result
             if sink is not None:
-                sink.write(frame, draw(frame.image, result))
+                sink.write(frame, draw(frame.image, last))
             show(1)
 
     return write
 
 
 def _open_sink(
-    source: Source, reader: Reader, selection: Selection, outputs: Outputs, video: bool
-) -> AbstractContextManager[VideoSink | PictureSink | None]:
-    if not video:
-        return nullcontext()
+    source: Source, reader: Reader, selection: Selection, outputs: Outputs
+) -> VideoSink | PictureSink:
     if source.kind == "pictures":
         return PictureSink(outputs.picture)
     audio = None
@@ -272,9 +353,9 @@ def _open_sink(
     return VideoSink(outputs.video, reader.info, stride=selection.stride, audio=audio)
 
 
-def _meter(progress: Meter | None, source: Source, total: int | None) -> Callable[[int], None]:
-    """A function that moves the source's bar on by some frames."""
+def _meter(progress: Meter | None, name: str, total: int | None) -> Callable[[int], None]:
+    """A function that moves a new bar on by some frames."""
     if progress is None:
         return lambda count: None
-    bar = progress.add_task(source.name, total=total)
+    bar = progress.add_task(name, total=total)
     return lambda count: progress.advance(bar, count)

@@ -42,10 +42,13 @@ class Header(_Record):
     fps: float | None = Field(description="average frames/s of the source, if known")
     frames: int | None = Field(description="frames that the source states to have")
     duration: float | None = Field(description="seconds, if known")
-    stride: int = Field(description="every n-th frame was looked at")
+    stride: int = Field(description="every n-th frame was read")
+    every: float | None = Field(
+        default=None, description="seconds between frames looked at; null for all that were read"
+    )
     start: float | None = Field(description="seconds of the source's clock")
     end: float | None = Field(description="seconds of the source's clock")
-    options: dict[str, Any] = Field(description="options that the predictor was given")
+    options: dict[str, Any] = Field(description="options that the task was given")
     steps: list[str] = Field(description="what was done to results before they were written")
 
     @classmethod
@@ -70,6 +73,7 @@ class Header(_Record):
             frames=info.frames,
             duration=info.duration,
             stride=selection.stride,
+            every=selection.every,
             start=selection.start,
             end=selection.end,
             options=dict(options),
@@ -186,17 +190,16 @@ def finished(path: Path, header: Header) -> Summary[Any] | None:
     try:
         with path.open("rb") as file:
             (last,) = deque(file, maxlen=1)
-        return Summary[Any].model_validate_json(last)
+        return Summary.model_validate_json(last)
     except (OSError, ValidationError):
         return None
 
 
 def results(path: Path, kind: type[R]) -> Iterator[R]:
-    """The results of a JSON Lines file, one at a time: of frames and events, then of the whole."""
+    """The results of a JSON Lines file, one at a time: those of frames, or that of the whole."""
     types: dict[str, Any] = {
         "frame": FrameRecord[kind],  # type: ignore[valid-type]  # made at run time
-        "event": EventRecord[Any],
-        "summary": Summary[Any],
+        "summary": Summary[kind],  # type: ignore[valid-type]  # made at run time
     }
     with path.open("rb") as file:
         for line in file:

@@ -57,6 +57,12 @@ def expand(given: Iterable[str | Path]) -> list[Source]:
     return _distinguish(sources)
 
 
+def picture_names(pictures: Sequence[Path]) -> dict[Path, str]:
+    """A name for each of some pictures, as that of a source: its stem unless others have it too."""
+    sources = [Source("pictures", path.stem, str(path)) for path in pictures]
+    return dict(zip(pictures, (source.name for source in _distinguish(sources)), strict=True))
+
+
 def _expand(item: str, lists: tuple[Path, ...]) -> list[Source]:
     path = Path(item)
     if not item:

@@ -21,7 +21,7 @@ def track(threshold: float) -> Callable[[SourceInfo, Selection, Path], ByteTrack
     """
 
     def tracking(info: SourceInfo, selection: Selection, stem: Path) -> ByteTrack:
-        return ByteTrack(threshold, (info.fps or 30.0) / selection.stride)
+        return ByteTrack(threshold, selection.rate(info) or 30.0)
 
     return tracking
 
@@ -37,7 +37,7 @@ class ByteTrack:
 
     Args:
         threshold: score of a good object, which may begin a track.
-        rate: frames/s, after striding.
+        rate: frames/s that are looked at.
     """
 
     def __init__(self, threshold: float, rate: float) -> None:

@@ -53,6 +53,8 @@ class OptimConfig:
         ema: decay of the averaged weights, which are what is kept.
         betas: of AdamW.
         shape: of the schedule after the warm-up; `decay` belongs to the linear one.
+        precision: of the arithmetic; bfloat16 halves the time of transformers on CPUs that have
+            instructions for it (AVX-512 BF16, AMX). Weights stay in single precision.
     """
 
     steps: int
@@ -66,6 +68,7 @@ class OptimConfig:
     ema: float = 0.998
     betas: tuple[float, float] = (0.9, 0.999)
     shape: Literal["linear", "cosine"] = "linear"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
 
 def schedule(config: OptimConfig) -> Callable[[int], float]:
@@ -154,6 +157,7 @@ def fit(
         accelerator=device,
         devices=1,
         max_steps=config.steps,
+        precision=config.precision,
         gradient_clip_val=config.clip,
         callbacks=[
             EMAWeightAveraging(decay=config.ema),

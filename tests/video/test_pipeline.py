@@ -413,47 +413,6 @@ def test_killed_process_leaves_all_but_the_last_two_seconds(
         assert list(container.decode(audio=0))[-1].time > times[-1] - 1.1
 
 
-# Stream tasks
-
-
-class Flashes:
-    """A stream predictor: says when the square passes the middle, and counts that."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.times: list[float] = []
-
-    def update(self, frames: Sequence[Frame], times: Sequence[float]) -> list[Spot]:
-        self.times += times
-        found = [s for s in Brightest().predict(frames) if 28 <= s.x <= 30]
-        self.count += len(found)
-        return found
-
-    def finish(self) -> Spot:
-        count, self.count = self.count, 0
-        return Spot(x=count, y=0)
-
-
-def test_stream_task(clip: Path, tmp_path: Path) -> None:
-    predictor = Flashes()
-    report = run_one(clip, tmp_path, predictor=predictor, stride=1, batch=5)
-    kinds = [line["type"] for line in lines(report.records)]
-    assert kinds == ["header", "event", "event", "summary"]
-    assert report.summary.result == Spot(x=2, y=0)
-    assert predictor.times == pytest.approx([i / 20 for i in range(40)])
-    assert report.painted is None
-
-
-def test_events_are_written_as_they_come(clip: Path, tmp_path: Path) -> None:
-    class Watching(Flashes):
-        def update(self, frames: Sequence[Frame], times: Sequence[float]) -> list[Spot]:
-            written = len(lines(tmp_path / "clip.jsonl")) - 1
-            assert written == self.count
-            return super().update(frames, times)
-
-    assert run_one(clip, tmp_path, predictor=Watching(), batch=1).summary.frames == 40
-
-
 # Steps
 
 

@@ -91,6 +91,8 @@ def test_results_come_back(tmp_path: Path) -> None:
     frames = [FrameRecord[Spot](index=i, time=i / 20, result=s) for i, s in enumerate(spots)]
     write(path, *frames, SUMMARY)
     assert list(results(path, Spot)) == spots
+    write(path, EventRecord(result=spots[1]), Summary(**{**dict(SUMMARY), "result": spots[2]}))
+    assert list(results(path, Spot)) == spots[2:]
 
 
 def test_picture_records_name_their_file() -> None:

@@ -66,9 +66,10 @@ def test_lost_objects_are_awaited_for_a_second(gone: int, same: bool) -> None:
     assert back[1] == [0 if same else 1]
 
 
-def test_one_frame_in_two_seconds_is_enough() -> None:
+@pytest.mark.parametrize("selection", [Selection(stride=60), Selection(every=2.0)])
+def test_one_frame_in_two_seconds_is_enough(selection: Selection) -> None:
     info = SourceInfo(200, 100, 30.0, None, None)
-    tracker = track(0.3)(info, Selection(stride=60), None)  # type: ignore[arg-type]  # no outputs
+    tracker = track(0.3)(info, selection, None)  # type: ignore[arg-type]  # no outputs
     seen = [tracks(tracker, i, detections((10, 0.9)), rate=0.5) for i in range(4)]
     assert seen == [[None], [0], [0], [0]]
 

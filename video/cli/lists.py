@@ -70,4 +70,6 @@ def schema(task: Annotated[str, typer.Argument(help=f"One of {', '.join(TASKS)}"
 
     if task not in TASKS:
         raise FoveateError(f"unknown task {task!r}; there are {', '.join(TASKS)}")
-    print(json.dumps(line_schema(get_task(task).load("result")), indent=1))
+    declared = get_task(task)
+    event = declared.load("event") if declared.event else None
+    print(json.dumps(line_schema(declared.load("result"), event), indent=1))

@@ -14,6 +14,10 @@ from vision.tasks import TASKS, get_task
 from vision.tasks.base import Study, resolve
 
 BENCHES = {
+    "backbones": (
+        "vision.backbones.classifiers_bench:bench_backbones",
+        "Classifiers that ship, beside timm's: parameters, multiply-adds, accuracy, speed",
+    ),
     "biformer": (
         "vision.backbones.bench:bench_biformer",
         "Bi-level routing: published form, ours, dense attention, and whole backbones",

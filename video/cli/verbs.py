@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from video.batch import BOX_OPTIONS, Failure, Job
 from video.cli.options import with_options
 from vision.errors import FoveateError
 from vision.tasks import TASKS, get_task
 from vision.tasks.base import Option, Task
 
 if TYPE_CHECKING:
-    from video.pipeline import MakeStep, SourceReport
-    from video.sources import Source
+    from video.pipeline import SourceReport
+    from vision.results import Result
 
-BOX_OPTIONS = (
-    Option("track", bool, False, "Give objects an identity across frames (ByteTrack)"),
-    Option("save_crops", bool, False, "Save a picture of every object"),
+EVERY = Option(
+    "every", float, None, "On video, seconds between frames that are looked at; 0: all", (0, None)
 )
+
+
+class Engine(StrEnum):
+    """What runs a task over many sources."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of every task."""
     for name in TASKS:
         task = get_task(name)
-        app.command(task.verb, help=task.summary)(_verb(task))
+        app.command(task.verb, help=task.summary)(command(task))
 
 
-def _verb(task: Task) -> Any:
+def command(task: Task) -> Any:
+    """The function that typer makes a task's command of."""
+    # Without a source only where the task can do something then; typer takes ... as "must be".
+    no_sources: Any = [] if task.alone else ...
+
     def verb(
         sources: Annotated[
             list[str],
@@ -39,7 +52,7 @@ def _verb(task: Task) -> Any:
                 help="Videos, pictures, folders, globs, .txt lists, webcams (0) or stream URLs",
                 show_default=False,
             ),
-        ],
+        ] = no_sources,
         output: Annotated[
             Path, typer.Option("--output", "-o", help="Folder for the results")
         ] = Path("foveate-out"),
@@ -59,84 +72,89 @@ def _verb(task: Task) -> Any:
         end: Annotated[
             float | None, typer.Option(min=0, help="Stop at this second", show_default=False)
         ] = None,
-        no_video: Annotated[bool, typer.Option("--no-video", help="Write JSON Lines only")] = False,
+        no_video: Annotated[
+            bool, typer.Option("--no-video", help="Write no painted video or pictures")
+        ] = False,
         resume: Annotated[
             bool, typer.Option("--resume", help="Skip sources that an earlier run finished")
         ] = False,
+        engine: Annotated[
+            Engine, typer.Option(help="Sources one by one here, or side by side on Ray")
+        ] = Engine.LOCAL,
+        workers: Annotated[
+            int | None,
+            typer.Option(min=1, help="Sources at once with --engine ray", show_default=False),
+        ] = None,
         **given: Any,
     ) -> None:
-        from video.sources import expand
-
-        found = expand(sources)
-        predictor = task.load("predictor").from_weights(weights, device=device, half=half)
-        steps = _steps(given, predictor) if task.boxes else []
-        whole = _run_all(
-            task,
-            found,
-            predictor=predictor,
-            output=output,
-            weights=weights,
-            options=given,
-            stride=stride,
-            start=start,
-            end=end,
-            batch=batch,
-            steps=steps,
-            video=not no_video,
-            resume=resume,
-        )
-        if not whole:
+        if not sources:
+            _alone(task, output, weights, device, given)
+            return
+        settings = {"stride": stride, "start": start, "end": end, "batch": batch}
+        settings |= {"every": given.pop("every", None), "video": not no_video, "resume": resume}
+        job = Job(task, output, weights, device, half, given, settings)
+        if not _run(job, sources, engine, workers):
             raise typer.Exit(2)
 
-    return with_options(verb, task.options + (BOX_OPTIONS if task.boxes else ()))
+    return with_options(verb, _options(task))
 
 
-def _run_all(task: Task, sources: Sequence[Source], **settings: Any) -> bool:
-    """Run a task over sources one after the other; whether all of them were done to their end.
-
-    Raises:
-        FoveateError: the only source cannot be run. One bad source among several is named and
-            does not keep the others waiting.
-    """
-    from video.pipeline import progress_bar, run
-
-    whole = True
-    with progress_bar() as progress:
-        for source in sources:
-            try:
-                report = run(
-                    source, task=task.name, draw=task.load("draw"), progress=progress, **settings
-                )
-            except FoveateError as error:
-                if len(sources) == 1:
-                    raise
-                typer.echo(f"foveate: {error}", err=True)
-                whole = False
-                continue
-            _print(task, report, progress.console)
-            if report.missing:
-                here = f"{source.location} is cut short: what it holds was done"
-                typer.echo(f"foveate: {here}, {report.missing} frames are missing", err=True)
-                whole = False
-    return whole
+def _options(task: Task) -> tuple[Option, ...]:
+    """The options of a task's command that not every task has."""
+    every = (replace(EVERY, default=task.every),) if task.kind == "frame" else ()
+    boxes = BOX_OPTIONS if task.boxes else ()
+    return (*task.options, *task.file_options, *every, *boxes)
 
 
-def _steps(given: dict[str, Any], predictor: Any) -> Sequence[MakeStep]:
-    """Take the options of tasks with boxes out of `given`; what they ask for."""
-    steps: list[MakeStep] = []
-    if given.pop("track"):
-        from video.tracking import track
-
-        threshold = given["threshold"]
-        steps.append(track(predictor.threshold if threshold is None else threshold))
-    if given.pop("save_crops"):
-        from video.crops import save_crops
-
-        steps.append(save_crops)
-    return steps
+def _alone(
+    task: Task, output: Path, weights: str | None, device: str | None, given: dict[str, Any]
+) -> None:
+    """Run what a task does without a source, if its options ask for anything."""
+    options = {option.name: given[option.name] for option in task.options}
+    if all(options[option.name] == option.default for option in task.options):
+        raise FoveateError(f"nothing to {task.verb}; give a SOURCE or see the options of --help")
+    task.load("alone")(output, weights, device, **options)
 
 
-def _print(task: Task, report: SourceReport, console: Any) -> None:
+def _run(job: Job, sources: list[str], engine: Engine, workers: int | None) -> bool:
+    """Run a task over what the user named; whether all of it was done to its end."""
+    from video.batch import run_local, run_ray
+    from video.pipeline import progress_bar
+    from video.sources import expand
+
+    found = expand(sources)
+    errors: list[str] = []
+    try:
+        with progress_bar() as progress:
+            if engine is Engine.RAY:
+                outcomes = run_ray(job, found, workers=workers)
+            else:
+                tell = partial(_print_event, progress.console)
+                outcomes = run_local(job, found, progress=progress, tell=tell)
+            for outcome in outcomes:
+                errors += _print(job.task, outcome, progress.console)
+    finally:
+        for error in errors:
+            typer.echo(f"foveate: {error}", err=True)
+    return not errors
+
+
+def _print_event(console: Any, event: Result) -> None:
+    console.print(event.model_dump_json(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(task: Task, outcome: SourceReport | Failure, console: Any) -> list[str]:
+    """Print what came of a source; returns what went wrong."""
+    if isinstance(outcome, Failure):
+        return [outcome.reason]
+    _print_report(task, outcome, console)
+    if not outcome.missing:
+        return []
+    here = f"{outcome.source.location} is cut short: what it holds was done"
+    return [f"{here}, {outcome.missing} frames are missing"]
+
+
+def _print_report(task: Task, report: SourceReport, console: Any) -> None:
     """Say where the results are, and in a short table what was seen."""
     from rich.table import Table
 
@@ -151,6 +169,8 @@ def _print(task: Task, report: SourceReport, console: Any) -> None:
     if report.painted is not None:
         console.print(f"  see   {report.painted}", markup=False, soft_wrap=True)
     console.print(f"  data  {report.records}", markup=False, soft_wrap=True)
+    for path in report.files:
+        console.print(f"  file  {path}", markup=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"  note  {note}", markup=False)
     rows = task.load("digest")(results(report.records, kind))

@@ -33,6 +33,7 @@ def connectivity_quality(
     *,
     query_block: int = 128,
     key_block: int = 32,
+    block_scores: Tensor | None = None,
     seed: int = 0,
 ) -> dict[str, Quality]:
     """Judge predicted scores as masks of single keys and of blocks, at one budget.
@@ -43,12 +44,13 @@ def connectivity_quality(
 
     Args:
         attention: true attention, of any model, (B, H, N, N), the class token first.
-        scores: predicted for patch queries, (B, H, N - 1, N); any order-preserving scale. For
-            blocks they are averaged, so that there they must be means' worth.
+        scores: predicted for patch queries, (B, H, N - 1, N); any order-preserving scale.
         grid: rows and columns of patches; rows * columns = N - 1.
         keep_rate: share of the keys to keep. Blocks are rounded up.
         query_block: queries in a block.
         key_block: keys in a block.
+        block_scores: predicted for blocks, (B, H, query blocks, key blocks), as of
+            `ConnectivityPredictor.score_blocks`; the means of `scores` when None.
         seed: of the random choice.
 
     Returns:
@@ -77,8 +79,12 @@ def connectivity_quality(
         name: judge(attention, keep_largest(choice, budget)) for name, choice in choices.items()
     }
     for name, choice in choices.items():
-        mask = keep_blocks(choice, keep_rate, query_block, key_block)
-        report[f"{name} block"] = judge(attention, mask)
+        means = mean_blocks(choice, query_block, key_block)
+        if name == "predicted" and block_scores is not None:
+            means = block_scores
+        mask = keep_blocks(means, keep_rate, query_block, key_block)
+        shape = (slice(scores.shape[-2]), slice(scores.shape[-1]))
+        report[f"{name} block"] = judge(attention, mask[..., *shape])
     return report
 
 
@@ -96,13 +102,16 @@ def judge(attention: Tensor, mask: Tensor) -> Quality:
     return Quality(hits.mean().item(), mass.mean().item(), mask.float().mean().item())
 
 
+def mean_blocks(scores: Tensor, query_block: int, key_block: int) -> Tensor:
+    """Means of scores (..., Nq, N) over blocks of queries and keys."""
+    return block_means(block_means(scores, query_block).mT, key_block).mT
+
+
 def keep_blocks(scores: Tensor, keep_rate: float, query_block: int, key_block: int) -> Tensor:
-    """Mask (..., Nq, N) of the blocks of keys with the largest mean scores for each block of
-    queries."""
-    means = block_means(block_means(scores, query_block).mT, key_block).mT
-    chosen = keep_largest(means.contiguous(), ceil(keep_rate * means.shape[-1]))
-    full = chosen.repeat_interleave(query_block, -2).repeat_interleave(key_block, -1)
-    return full[..., : scores.shape[-2], : scores.shape[-1]]
+    """Mask of the pairs in those blocks of keys that have the largest scores for each block of
+    queries; scores (..., query blocks, key blocks)."""
+    chosen = keep_largest(scores.contiguous(), ceil(keep_rate * scores.shape[-1]))
+    return chosen.repeat_interleave(query_block, -2).repeat_interleave(key_block, -1)
 
 
 def nearness(grid: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from vision.backbones import biformer as biformer
 from vision.backbones import gaussian_vit as gaussian_vit
+from vision.backbones import imagenette as imagenette
 from vision.backbones import sparsifiner as sparsifiner
 
 

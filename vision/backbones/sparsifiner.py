@@ -210,12 +210,9 @@ class Sparsifiner(VisionTransformer):
     # are left out of the types, TorchScript wants nothing else on the line.)
 
     def forward_features(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Class token and the patches that remain, after the last norm: (B, 1 + n, C).
-
-        In mode `"published"` all patches.
-        """
+        """Class token and the patches that remain, after the last norm: (B, 1 + n, C)."""
         if self.published:
-            return self.trace_features(x)[0]
+            return _remaining(*self.trace_features(x))
         x, grid, home = self._embed(x)
         ids: Tensor | None = None
         for block in self.blocks:
@@ -309,9 +306,11 @@ class Sparsifiner(VisionTransformer):
             x: normalised pictures (B, 3, H, W), of the size that the model was made for.
         """
         x, blocks = self.trace_features(x)
-        logits = self.head(self.head_drop(self.fc_norm(self.pool(x))))
+        pooled = self.pool(_remaining(x, blocks))
+        logits = self.head(self.head_drop(self.fc_norm(pooled)))
         if self.aux_head is None:
-            return SparsifinerTrace(logits, x[:, 1:], blocks)
+            # Models that pool patches normalise only then; features are normalised in any case.
+            return SparsifinerTrace(logits, self.fc_norm(x[:, 1:]), blocks)
         auxiliary = self.aux_head(x[:, 1:])
         if not self.training:
             logits = logits + 0.5 * auxiliary.amax(1)
@@ -349,6 +348,16 @@ def _norm(eps: float) -> Any:
         return nn.LayerNorm(dim, eps=eps, **factory)
 
     return norm
+
+
+@torch.jit.ignore
+def _remaining(x: Tensor, blocks: list[AttentionTrace]) -> Tensor:
+    """Class token and the patches that no block of the published form dropped."""
+    alive = blocks[-1].alive
+    if alive is None:
+        return x
+    keep = nn.functional.pad(alive, (1, 0), value=True)
+    return x[keep].unflatten(0, (len(x), -1))
 
 
 def _put_back(tokens: Tensor, ids: Tensor, patches: int) -> Tensor:

@@ -15,7 +15,7 @@ from vision.pretraining.train import DropPosModule, DropPosRecipe
 from vision.recipes import load_recipe
 
 PRETRAININGS = ("droppos-imagenette", "droppos-biformer-imagenette")
-TUNING = "finetune-droppos"
+TUNING = "imagenette-vit"
 BATCH = 32
 
 

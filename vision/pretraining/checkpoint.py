@@ -52,7 +52,8 @@ def load_encoder(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load a pretrained encoder into a timm model of the same architecture.
 
     Position embeddings are resized where the grids differ. A final norm is left out where the
-    model pools before its norm, which then keeps its initial values, as published.
+    model pools before its norm, which then keeps its initial values, as published. A vision
+    transformer of fewer blocks takes the lower ones.
 
     Args:
         model: with or without a classifier, which is not touched.
@@ -61,8 +62,9 @@ def load_encoder(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     Raises:
         FoveateError: the weights are of another architecture.
     """
-    weights = encoder_weights(state)
     own = model.state_dict()
+    top = max(map(_block, own))
+    weights = {n: t for n, t in encoder_weights(state).items() if _block(n) <= top}
     if "pos_embed" in weights and "pos_embed" in own:
         patches: Any = model.get_submodule("patch_embed")
         prefix = own["pos_embed"].shape[1] - patches.num_patches
@@ -74,6 +76,12 @@ def load_encoder(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         first = (unused + wrong + missing)[0]
         raise FoveateError(f"the pretrained weights do not fit {type(model).__name__}: {first}")
     model.load_state_dict({n: t for n, t in weights.items() if n in own}, strict=False)
+
+
+def _block(name: str) -> int:
+    """Index of the block of a vision transformer that a parameter is in, -1 for none."""
+    found = re.match(r"blocks\.(\d+)\.", name)
+    return int(found[1]) if found else -1
 
 
 def resize_positions(embedding: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:

@@ -18,11 +18,29 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchvision.transforms import v2
 
 from vision.catalogue import write_weights
+from vision.errors import FoveateError
 from vision.pretraining.checkpoint import load_encoder, read_init
-from vision.pretraining.classify import ClassifierConfig, create_classifier
+from vision.pretraining.classify import ClassifierConfig, create_classifier, load_classifier
 from vision.pretraining.data import PictureData
 from vision.recipes import load_recipe
 from vision.training import OptimConfig, fit, schedule, seed_everything
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A classifier whose judgement of the same pictures is learned beside their labels.
+
+    Args:
+        weights: of it, by name or path; it must know the same classes.
+        weight: share of its judgement in the loss, in [0, 1]; the labels have the rest.
+        temperature: that both distributions are softened by.
+
+    Source: Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, section 2.
+    """
+
+    weights: str
+    weight: float = 0.5
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,7 @@ class FinetuneRecipe:
         mixup: strength of blending two pictures, 0 for none.
         cutmix: strength of pasting one picture into another, 0 for none.
         label_smoothing: share of the target that goes to all classes.
+        teacher: a classifier to learn from; None for labels alone.
         validate_every: steps between validations.
         licence: of the weights.
         data: attribution of the data, kept in the weights.
@@ -52,6 +71,7 @@ class FinetuneRecipe:
     val: str
     model: ClassifierConfig
     optim: OptimConfig
+    teacher: Teacher | None = None
     layer_decay: float = 0.75
     frozen_positions: bool = False
     mixup: float = 0.0
@@ -85,19 +105,34 @@ class FinetuneModule(L.LightningModule):
         if recipe.frozen_positions:
             self.model.get_parameter("pos_embed").requires_grad_(False)
         self.blend = blend(len(classes), recipe.mixup, recipe.cutmix)
+        # In a list, so that it is neither trained nor saved.
+        self.teacher = [] if recipe.teacher is None else [open_teacher(recipe.teacher, classes)]
         self.hits: list[Tensor] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         # Seeded by the step, a resumed run draws what an unbroken one would.
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
         images, labels = self.blend(*batch)
-        loss = F.cross_entropy(
-            self.model(images), labels, label_smoothing=self.recipe.label_smoothing
-        )
+        logits = self.model(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        for teacher in self.teacher:
+            loss = self.learn_from(teacher.to(self.device), images, logits, loss)
         if not torch.isfinite(loss):
             raise RuntimeError(f"loss is not finite at step {self.global_step}")
         self.log("train/loss", loss.detach())
         return loss
+
+    def learn_from(
+        self, teacher: nn.Module, images: Tensor, logits: Tensor, loss: Tensor
+    ) -> Tensor:
+        """The loss of the labels, mixed with the divergence from a teacher's judgement."""
+        settings = cast(Teacher, self.recipe.teacher)
+        with torch.no_grad():
+            theirs = F.log_softmax(teacher(images) / settings.temperature, -1)
+        ours = F.log_softmax(logits / settings.temperature, -1)
+        divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+        # The square keeps its gradient as large as that of the labels at any temperature.
+        return torch.lerp(loss, divergence * settings.temperature**2, settings.weight)
 
     def on_validation_epoch_start(self) -> None:
         self.hits = []
@@ -133,6 +168,14 @@ class FinetuneModule(L.LightningModule):
             "optimizer": adamw,
             "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step"),
         }
+
+
+def open_teacher(config: Teacher, classes: list[str]) -> nn.Module:
+    """The frozen classifier that a recipe names; FoveateError when its classes are others."""
+    model, _, known = load_classifier(config.weights, "cpu")
+    if known != classes:
+        raise FoveateError(f"teacher {config.weights!r} does not know the classes of the pictures")
+    return model.requires_grad_(False)
 
 
 def blend(classes: int, mixup: float, cutmix: float) -> Callable[..., tuple[Tensor, Tensor]]:

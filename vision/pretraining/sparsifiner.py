@@ -47,8 +47,11 @@ def teach(teacher: Sparsifiner, x: Tensor) -> Teaching:
         teacher: made with `mode="dense"` and in evaluation mode.
     """
     features, blocks = teacher.trace_features(x)
-    tokens = features[:, 1:] if teacher.aux_head is None else teacher.aux_head(features[:, 1:])
-    return Teaching(teacher.head(features[:, 0]), tokens, [block.full for block in blocks])
+    tokens = teacher.fc_norm(features[:, 1:])
+    if teacher.aux_head is not None:
+        tokens = teacher.aux_head(tokens)
+    logits = teacher.head(teacher.fc_norm(teacher.pool(features)))
+    return Teaching(logits, tokens, [block.full for block in blocks])
 
 
 @dataclass(frozen=True)

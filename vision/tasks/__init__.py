@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 TASKS = {
     "detection": "vision.tasks.detection.task",
+    "scanpath": "vision.tasks.scanpath.task",
+    "captioning": "vision.tasks.captioning.task",
+    "mistakes": "vision.tasks.mistakes.task",
+    "localization": "vision.tasks.localization.task",
 }
 """Task name -> module that holds its declaration `TASK`."""
 

@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vision.results import Frame, Result
 
 
@@ -27,12 +29,71 @@ class FramePredictor(Protocol):
 class StreamPredictor(Protocol):
     """Predictor of a stream task: frames come in, events go out, memory stays bounded."""
 
-    def update(self, frames: Sequence[Frame], times: Sequence[float]) -> list[Result]:
+    @property
+    def begin(self) -> Callable[..., None]:
+        """`(**options)`: begin a new video, whatever became of the last one."""
+        ...
+
+    def update(self, frames: Sequence[Frame], times: Sequence[float]) -> Sequence[Result]:
         """Take the next frames (times in seconds) and return the events that became final."""
         ...
 
     def finish(self) -> Result:
-        """The result for the whole video. After it, `update` begins a new video."""
+        """The result for the whole video."""
+        ...
+
+
+class SourceLike(Protocol):
+    """What is known of a video or of pictures before they are read.
+
+    `width` and `height` are those of the first upright frame in pixels, `fps` its average
+    frames/s and `duration` its seconds; both None when nobody knows, as of live sources.
+    """
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def fps(self) -> float | None: ...
+
+    @property
+    def duration(self) -> float | None: ...
+
+
+class Files(Protocol):
+    """Writes more files of one source beside its records.
+
+    Made by `(stem: Path, info: SourceLike, **file_options)`. Paths begin with the stem, as in
+    `stem.with_name(f"{stem.name}-timeline.png")`; files appear whole, by rename.
+    """
+
+    def close(self, result: Any) -> list[Path]:
+        """Write what is left to write, and name all files written.
+
+        Called once, when the source was done to its end.
+
+        Args:
+            result: a stream task's result for the whole source; None for a frame task.
+        """
+        ...
+
+
+class FrameFiles(Files, Protocol):
+    """Files of a frame task, which are told of every frame that was looked at."""
+
+    def add(self, frame: Frame, time: float, name: str, result: Any) -> None:
+        """Take the next frame and the result for it.
+
+        Args:
+            frame: `(H, W, 3)` uint8 RGB.
+            time: seconds of the source's clock.
+            name: tells the frame from others of the source: its number (`"000123"`) in a video,
+                the name without suffix (`"cat"`) of a picture.
+            result: what the predictor returned for it, after tracking.
+        """
         ...
 
 
@@ -95,13 +156,26 @@ class Task(Study):
 
     Args:
         verb: its command (`"detect"`), as in `foveate VERB SOURCE`.
-        kind: `"frame"` (`predict` on images) or `"stream"` (`update` and `finish` over a video).
+        kind: `"frame"` (`predict` on images) or `"stream"` (`begin`, `update` and `finish` over a
+            video).
         result: record class that the predictor returns.
+        event: record class of what a stream task's `update` returns; None for frame tasks.
         predictor: class with `from_weights(name, device=..., half=...)`.
-        draw: function `(frame, result) -> frame` that paints a result on a copy of its frame.
-        digest: function `(results) -> rows` that sums up a source's results in a short table.
-        options: options of its command beside those that every task shares, passed to `predict`.
+        draw: function that paints a result on a copy of its frame: `(frame, result) -> frame` for
+            a frame task; `(frame, result, time) -> frame` for a stream task, with the result for
+            the whole video and the frame's time in seconds.
+        digest: function `(results) -> rows` that sums up a source in a short table, from the
+            results of its frames or, for a stream task, the one for the whole of it.
+        options: options of its command beside those that every task shares, passed to `predict`
+            or `begin`.
+        every: of a frame task on video, seconds from one frame that is looked at to the next,
+            unless `--every` says otherwise; all frames are looked at when None.
+        files: class of `Files` (stream task) or `FrameFiles` (frame task), when there are more
+            files to write than records and painted frames.
+        file_options: options of its command that are passed to `files`.
         boxes: whether results hold boxes, so that tracking and crops apply.
+        alone: function `(output, weights, device, **options)` that is run when the command is
+            given options and no source; without it, there must be a source.
         demo: function that builds its tab of the web demo.
     """
 
@@ -112,5 +186,10 @@ class Task(Study):
     draw: str
     digest: str
     demo: str
+    event: str | None = None
     options: tuple[Option, ...] = ()
+    every: float | None = None
+    files: str | None = None
+    file_options: tuple[Option, ...] = ()
     boxes: bool = False
+    alone: str | None = None

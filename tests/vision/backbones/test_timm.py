@@ -6,10 +6,18 @@ import vision.backbones
 from tests.vision.backbones import timm_test_models as upstream
 
 NAMES = vision.backbones.names()
-WHOLE = ("biformer_pico", "biformer_nano", "biformer_tiny", "gaussian_vit_nano")
+WHOLE = (
+    "biformer_pico",
+    "biformer_nano",
+    "biformer_tiny",
+    "gaussian_vit_nano",
+    "sparsifiner_vit_tiny_patch16_112",
+    "sparsifiner_vit_tiny_patch16_112_token70",
+    "vit_tiny_d8_patch16_112",
+)
 """Small enough to run as they are; the others run with one block a stage."""
 
-TOKENS = ("sparsifiner_",)
+TOKENS = ("sparsifiner_", "vit_")
 """Start of the names of models whose features are tokens, which timm configures otherwise."""
 
 SMALLER = {

@@ -9,4 +9,4 @@ def test_records_and_table(monkeypatch, capsys):
     assert [r["form"] for r in records] == [*bench.PRETRAININGS, bench.TUNING]
     assert all(r["total_ms"] > r["forward_ms"] > 0 for r in records)
     show(records)
-    assert "finetune-droppos" in capsys.readouterr().out
+    assert "imagenette-vit" in capsys.readouterr().out

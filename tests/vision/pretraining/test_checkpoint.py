@@ -89,6 +89,14 @@ def test_another_architecture_is_named():
         load_encoder(deeper, tiny().state_dict())
 
 
+def test_a_shallower_model_takes_the_lower_blocks():
+    model = tiny()
+    shallow = timm.create_model("vit_tiny_patch16_224", img_size=(32, 48), **OPTIONS | {"depth": 1})
+    load_encoder(shallow, model.state_dict())
+    tokens = torch.randn(1, 25, 24)
+    torch.testing.assert_close(shallow.blocks(tokens), model.encoder.blocks[0](tokens))
+
+
 @pytest.mark.parametrize(
     ("name", "shape"),
     [

@@ -163,6 +163,36 @@ def test_a_step_without_anything_to_learn_is_skipped(pictures):
                 module.training_step((images, images), 0)
 
 
+def test_a_student_learns_from_its_teacher_alone(classifier, pictures, tmp_path):
+    path = finetune.train(
+        str(pictures / "finetune.toml"),
+        pictures,
+        tmp_path,
+        overrides=(f"teacher.weights={classifier}", "teacher.weight=1.0", "name=student"),
+    )
+    weights = read_weights(path)
+    assert weights.tensors.keys() == read_weights(classifier).tensors.keys()
+    assert weights.metadata["recipe"]["teacher"]["weight"] == 1.0
+    assert classify.evaluate(str(path), images=pictures / "val.tar")["top1"] >= 0.9
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_loss_of_a_teacher(classifier, pictures, temperature):
+    overrides = [f"teacher.weights={classifier}", "teacher.weight=0.25"]
+    overrides.append(f"teacher.temperature={temperature}")
+    recipe = load_recipe(FinetuneRecipe, str(pictures / "finetune.toml"), overrides)
+    module = finetune.FinetuneModule(recipe, ["lined", "plain"])
+    images, labels = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 1, 0])
+    ours, theirs = (m(images) / temperature for m in (module.model, module.teacher[0]))
+    divergence = (theirs.softmax(1) * (theirs.log_softmax(1) - ours.log_softmax(1))).sum(1).mean()
+    hard = torch.nn.functional.cross_entropy(ours * temperature, labels, label_smoothing=0.1)
+    expected = 0.75 * hard + 0.25 * temperature**2 * divergence
+    module.log = lambda *_: None
+    torch.testing.assert_close(module.training_step((images, labels), 0), expected)
+    with pytest.raises(FoveateError, match="does not know the classes"):
+        finetune.FinetuneModule(recipe, ["one", "other"])
+
+
 def test_layers_below_learn_more_slowly(pictures):
     recipe = load_recipe(FinetuneRecipe, str(pictures / "finetune.toml"), ("optim.warmup=0",))
     module = finetune.FinetuneModule(recipe, ["a", "b"])
@@ -224,13 +254,18 @@ def test_shipped_pretraining_recipes(name):
     assert torch.isfinite(found.loss)
 
 
-def test_the_comparison_is_of_equal_recipes():
-    ours, base = (load_recipe(FinetuneRecipe, f"finetune-{n}") for n in ("droppos", "scratch"))
-    assert ours.model == base.model
-    assert ours.optim == base.optim
-    pretraining = load_recipe(DropPosRecipe, "droppos-imagenette").model
-    assert pretraining.view.size == ours.model.view.size
-    assert pretraining.options["depth"] == ours.model.options["depth"]
+def test_the_pretrained_backbone_fits_the_classifier():
+    recipe, pretraining = (
+        load_recipe(kind, name)
+        for kind, name in (
+            (FinetuneRecipe, "imagenette-vit"),
+            (DropPosRecipe, "droppos-imagenette"),
+        )
+    )
+    init = DropPosModule(pretraining).model.state_dict()
+    model = finetune.FinetuneModule(recipe, ["class"] * 10, init).model
+    for name in ("cls_token", "patch_embed.proj.weight", "blocks.7.mlp.fc2.weight"):
+        assert torch.equal(model.get_parameter(name), init[f"encoder.{name}"])
 
 
 def test_weights_of_another_task_are_refused(classifier, pictures):

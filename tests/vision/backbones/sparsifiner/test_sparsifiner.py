@@ -228,6 +228,20 @@ def test_other_pooling(pool):
     assert out.shape == ((2, 5) if pool else (2, 7, 5))
 
 
+@pytest.mark.parametrize("pool", ["avg", "max"])
+def test_only_patches_that_remain_are_pooled(pool):
+    """Published, dropped patches stay as zeros, which would pull a mean towards them."""
+    options = {**PRUNED, "global_pool": pool, "token_reduction": 2}
+    options["predictor"] = {"coefficient_topk": None, "basis_threshold": 0.0}
+    model, published = tiny(**options), tiny(**options, mode="published")
+    with torch.inference_mode():
+        expected = model(pictures())
+        torch.testing.assert_close(published(pictures()), expected, rtol=1e-4, atol=1e-5)
+        trace = model.trace(pictures())
+    torch.testing.assert_close(trace.logits, expected, rtol=1e-4, atol=1e-5)
+    assert trace.features.shape == (2, 16, 24)
+
+
 # --- copies and exports ---------------------------------------------------------------------------
 
 

@@ -1,0 +1,104 @@
+"""The tab of scanpaths."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demos.running import EXAMPLES, run_upload
+from vision.tasks import get_task
+from vision.tasks.scanpath.predict import Looker
+
+ANYTHING = "anything (free viewing)"
+
+
+@cache
+def looker() -> Looker:
+    """The default scanpath model, loaded once."""
+    return Looker.from_weights()
+
+
+def look(
+    file: str | None,
+    target: str,
+    samples: int,
+    seed: int,
+    temperature: float,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds it by its default
+) -> tuple[Any, Any, Any, Any, list[dict[str, Any]], list[str]]:
+    """Predict how people look at a picture or video.
+
+    Args:
+        file: path of the upload.
+        target: label of what is looked for.
+        samples: paths a picture.
+        seed: of all draws.
+        temperature: of the choice among objects.
+        progress: gradio's bar.
+
+    Returns:
+        The animated first path, the picture with the paths and that with the chances of each step
+        or None, the annotated video or None, a short table of what was looked at, and the paths of
+        JSON Lines, CSV and JSON.
+    """
+    options = {
+        # A label of the list and nothing else: other texts may name files of this machine.
+        "target": target if target in looker().config.labels else None,
+        "samples": int(samples),
+        "seed": int(seed),
+        "temperature": temperature,
+    }
+    outcome = run_upload(
+        get_task("scanpath"),
+        looker(),
+        file,
+        options=options,
+        file_options={"animation": "gif", "heatmap": True},
+        progress=progress,
+    )
+    tables = [path for path in outcome.files if path.endswith((".csv", ".json"))]
+    return (
+        outcome.file(".gif"),
+        outcome.picture,
+        outcome.file("-heat.png"),
+        outcome.video,
+        outcome.digest,
+        [str(outcome.records), *tables],
+    )
+
+
+def tab() -> None:
+    """Lay out the tab; its one endpoint is `/look`."""
+    with gr.Row():
+        with gr.Column():
+            file = gr.File(
+                value=str(EXAMPLES / "store.jpg"),
+                label="Picture or video",
+                file_types=["image", "video"],
+            )
+            target = gr.Dropdown(
+                [ANYTHING, *looker().config.labels], value=ANYTHING, label="Looking for"
+            )
+            samples = gr.Slider(1, 20, 5, step=1, label="Paths")
+            temperature = gr.Slider(
+                0, 2, looker().temperature, step=0.05, label="Temperature: 0 is the likeliest path"
+            )
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+            button = gr.Button("Look", variant="primary")
+            gr.Examples([[str(path)] for path in sorted(Path(EXAMPLES).iterdir())], [file])
+        with gr.Column():
+            animation = gr.Image(label="One path as it goes", interactive=False)
+            picture = gr.Image(label="All paths", format="jpeg", interactive=False)
+            heat = gr.Image(label="Where each step may go", interactive=False)
+            video = gr.Video(label="Annotated video", interactive=False)
+            seen = gr.JSON(label="What was looked at")
+            tables = gr.File(label="All results", file_count="multiple")
+    button.click(
+        look,
+        [file, target, samples, seed, temperature],
+        [animation, picture, heat, video, seen, tables],
+        api_name="look",
+    )

@@ -1,0 +1,174 @@
+"""The captioner as users call it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vision.errors import FoveateError
+from vision.tasks.captioning.predict import fit_regions, read_regions
+from vision.tasks.captioning.regions import Region
+from vision.tasks.captioning.results import Caption
+from vision.tasks.detection.data import Pictures, load_json
+
+
+@pytest.fixture(scope="module")
+def pictures(squares):
+    truth = load_json(squares / "val.json")
+    return [image for _, image in Pictures(squares / "val.tar", truth)], truth["annotations"]
+
+
+def regions_of(annotation):
+    x, y, w, h = annotation["bbox"]
+    return [Region((x, y, x + w, y + h))]
+
+
+def test_it_learns_to_name_what_it_sees(captioner, pictures):
+    images, boxes = pictures
+    for image, box, result in zip(images, boxes, captioner.predict(images), strict=True):
+        colour = {3: "red", 8: "green"}[box["category_id"]]
+        assert colour in result.caption.lower(), result.caption
+        assert (result.height, result.width) == image.shape[:2]
+
+
+def test_phrases_point_into_the_caption_and_the_picture(captioner, pictures):
+    images, boxes = pictures
+    (result,) = captioner.predict(images[:1], regions=regions_of(boxes[0]))
+    (phrase,) = result.phrases
+    assert result.caption[phrase.start : phrase.end] == phrase.text
+    assert phrase.text.lower() == phrase.label
+    x, y, w, h = boxes[0]["bbox"]
+    assert phrase.box == pytest.approx((x, y, x + w, y + h), abs=0.01)
+    assert phrase.attention == [1.0]
+    assert phrase.mass == 1.0
+
+
+def test_attention_sums_to_one_and_its_map_covers_the_regions(captioner, pictures):
+    images, _ = pictures
+    corners = [Region((0, 0, 20, 20)), Region((30, 30, 60, 60))]
+    (result,) = captioner.predict(images[:1], regions=corners)
+    (phrase,) = result.phrases
+    assert sum(phrase.attention) == pytest.approx(1, abs=1e-3)
+    heat = result.attention_map(phrase, 40, 40)
+    assert heat.shape == (40, 40)
+    assert heat.max() == pytest.approx(1)
+    assert heat[0, 0] > 0
+    assert heat[-1, 0] == 0
+
+
+def test_a_batch_gives_what_single_pictures_give(captioner, pictures):
+    images, _ = pictures
+    together = captioner.predict(images)
+    alone = [captioner.predict([image])[0] for image in images]
+    assert [r.caption for r in together] == [r.caption for r in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+        assert [p.region for p in one.phrases] == [p.region for p in other.phrases]
+
+
+def test_it_is_deterministic(captioner, pictures):
+    images, _ = pictures
+    assert captioner.predict(images) == captioner.predict(images)
+
+
+def test_results_survive_json(captioner, pictures):
+    (result,) = captioner.predict(pictures[0][:1])
+    assert Caption.model_validate(json.loads(json.dumps(result.to_dict()))) == result
+    assert result.to_coco(7) == {"image_id": 7, "caption": result.caption}
+
+
+def test_nothing_to_look_at_still_gives_a_caption(captioner):
+    blank = np.full((48, 64, 3), 127, np.uint8)
+    (result,) = captioner.predict([blank], regions=[])
+    assert result.caption
+    assert result.regions == []
+    for phrase in result.phrases:
+        assert phrase.box is None
+        assert phrase.attention == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 400), (300, 1), (3000, 40)])
+def test_odd_shapes_give_a_caption(captioner, shape):
+    image = np.random.default_rng(0).integers(0, 255, (*shape, 3)).astype(np.uint8)
+    (result,) = captioner.predict([image])
+    assert result.caption
+    assert (result.height, result.width) == shape
+
+
+def test_no_pictures_give_no_captions(captioner):
+    assert captioner.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))]
+)
+def test_what_is_no_picture_is_refused(captioner, image):
+    with pytest.raises(FoveateError, match="uint8"):
+        captioner.predict([image])
+
+
+def test_arrays_that_are_no_pictures_are_refused_with_regions_too(captioner):
+    with pytest.raises(FoveateError, match="uint8"):
+        captioner.predict([np.zeros((4, 4), np.uint8)], regions=[Region((0, 0, 2, 2))])
+
+
+def test_regions_come_from_a_file(tmp_path):
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps([{"box": [1, 2, 3, 4]}, {"box": [0, 0, 5, 5], "label": "dog"}]))
+    first, second = read_regions(path)
+    assert first == Region((1, 2, 3, 4), None, 0.0)
+    assert second == Region((0, 0, 5, 5), "dog", 1.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}x",
+        "[3]",
+        '{"a": 1}',
+        '[{"box": [1, 2, 3]}]',
+        '[{"box": [3, 3, 1, 1]}]',
+        '[{"box": [0, 0, NaN, 4]}]',
+        '[{"bbox": [1, 2, 3, 4]}]',
+        '[{"box": [1, 2, 3, 4], "score": 7}]',
+    ],
+)
+def test_files_without_regions_are_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "boxes.json"
+    path.write_text(content)
+    with pytest.raises(FoveateError, match=r"boxes\.json") as refusal:
+        read_regions(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_missing_file_of_regions_is_named(tmp_path):
+    with pytest.raises(FoveateError, match="no such file"):
+        read_regions(tmp_path / "none.json")
+
+
+sides = st.floats(-50, 150)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.tuples(sides, sides, st.floats(0.5, 99), st.floats(0.5, 99)))
+def test_regions_are_cut_to_the_picture(corner):
+    x, y, w, h = corner
+    image = np.zeros((60, 80, 3), np.uint8)
+    inside = x + w > 0 and y + h > 0 and x < 80 and y < 60
+    cut = fit_regions([Region((x, y, x + w, y + h), "dog", 0.5)], image)
+    assert len(cut) == inside
+    for region in cut:
+        x1, y1, x2, y2 = region.box
+        assert 0 <= x1 < x2 <= 80
+        assert 0 <= y1 < y2 <= 60
+        assert replace(region, box=(x, y, x + w, y + h)).label == "dog"
+
+
+def test_a_wider_beam_never_says_something_less_likely(captioner, pictures):
+    images, _ = pictures
+    narrow, wide = (captioner.predict(images, beam=beam) for beam in (1, 5))
+    assert sum(r.score for r in wide) >= sum(r.score for r in narrow) - 0.5

@@ -1,0 +1,54 @@
+"""The timeline as a picture."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision.tasks.localization.timeline import (
+    COLOURS,
+    LEFT,
+    WIDTH,
+    Span,
+    colour,
+    paint_lane,
+    paint_timeline,
+    tick_step,
+)
+
+
+def test_a_span_lies_where_its_time_is():
+    lane = np.zeros((20, 100, 3), np.uint8)
+    paint_lane(lane, [Span(2, 5, 1)], 0, 10)
+    painted = lane.any((0, 2)).nonzero()[0]
+    assert (painted.min(), painted.max()) == (20, 49)
+    assert tuple(lane[10, 30]) == COLOURS[1]
+
+
+@given(st.floats(-5, 15), st.floats(-5, 15))
+def test_spans_beyond_the_edges_are_cut(start: float, end: float):
+    lane = np.zeros((4, 50, 3), np.uint8)
+    paint_lane(lane, [Span(min(start, end), max(start, end), 0, "long name")], 0, 10)
+    inside = max(start, end) > 0.2 and min(start, end) < 9.8
+    assert lane.any() or not inside
+
+
+def test_every_class_that_comes_up_is_in_the_key():
+    labels = [f"class {n}" for n in range(40)]
+    lanes = [("truth", [Span(n, n + 1, n) for n in range(40)])]
+    picture = paint_timeline(lanes, 0, 40, labels)
+    few = paint_timeline([("truth", [Span(0, 1, 0)])], 0, 40, labels)
+    assert picture.shape[0] > few.shape[0]
+    for n in range(40):
+        assert (picture[-26 * 5 :, LEFT:] == colour(n)).all(-1).any()
+
+
+def test_a_video_of_no_length_has_a_picture():
+    assert paint_timeline([("prediction", [])], 3, 3, []).shape[1] == WIDTH
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step"), [(10, 1), (45, 5), (3.9, 0.5), (3600, 500), (0, 1e-4)]
+)
+def test_about_ten_ticks(seconds: float, step: float):
+    assert tick_step(seconds) == pytest.approx(step)

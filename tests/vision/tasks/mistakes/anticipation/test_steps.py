@@ -1,0 +1,86 @@
+"""`foveate check` on lists of steps, and new procedures."""
+
+import json
+
+import pytest
+
+from vision.errors import FoveateError
+from vision.tasks.mistakes.procedure import load_procedure
+from vision.tasks.mistakes.steps import alone, check_steps, read_steps
+
+
+@pytest.fixture
+def plan(tea, tmp_path):
+    path = tmp_path / "tea.json"
+    tea.save(path)
+    return path
+
+
+def steps_file(folder, content):
+    path = folder / "today.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_flags_are_written_and_said(plan, tmp_path, capsys):
+    steps = steps_file(tmp_path, [["boil water", "add leaves", "pour"], ["drink"]])
+    alone(tmp_path / "out", None, None, procedure=plan, steps=steps)
+    lines = (tmp_path / "out" / "today-steps.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [(r["execution"], r["place"], r["mistake"]) for r in records] == [
+        (0, 0, False),
+        (0, 1, False),
+        (0, 2, False),
+        (1, 0, True),
+    ]
+    assert len(records[3]["expected"]) == 3
+    said = capsys.readouterr().out
+    assert "execution 2, step 1: 'drink' looks wrong" in said
+    assert "4 steps checked" in said
+
+
+def test_background_and_repeats_are_no_steps(tea):
+    from vision.tasks.mistakes.anticipation import make_anticipator
+
+    made = make_anticipator("choice", tea)
+    records = check_steps(made, ["idle", "boil water", "idle", "boil water", "pour"], ["idle"])
+    assert [r["step"] for r in records] == ["boil water", "pour"]
+
+
+def test_the_threshold_can_be_set(plan, tmp_path):
+    steps = steps_file(tmp_path, ["drink"])
+    for threshold, flagged in ((0.0, True), (1e9, False)):
+        alone(tmp_path, None, None, procedure=plan, steps=steps, threshold=threshold)
+        (line,) = (tmp_path / "today-steps.jsonl").read_text().splitlines()
+        assert json.loads(line)["mistake"] is flagged
+
+
+def test_a_new_procedure_from_lists(tmp_path):
+    steps = steps_file(tmp_path, [["a", "b"], ["b", "a"]])
+    alone(tmp_path, None, None, new_procedure=tmp_path / "mine.json", steps=steps, kind=["x"])
+    made = load_procedure(tmp_path / "mine.json")
+    assert made.name == "mine"
+    assert [e.steps for e in made.examples] == [("a", "b"), ("b", "a")]
+    assert made.examples[0].kind == ("x",)
+
+
+@pytest.mark.parametrize("content", [[], [[]], {"a": 1}, "x", [1], [["a"], "b"], [["a", 2]]])
+def test_files_without_steps(tmp_path, content):
+    with pytest.raises(FoveateError, match="must hold steps"):
+        read_steps(steps_file(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "give a video"),
+        ({"steps": True}, "which procedure"),
+        ({"steps": True, "procedure": "captaincook4d", "kind": ["Cofee"]}, "no kind 'Cofee'"),
+        ({"new_procedure": "x.json"}, "--steps FILE or --examples"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, options, words):
+    if "steps" in options:
+        options = {**options, "steps": steps_file(tmp_path, ["a"])}
+    with pytest.raises(FoveateError, match=words):
+        alone(tmp_path, None, None, **options)

@@ -1,0 +1,16 @@
+"""Frame features of videos: streamed at a chosen rate, computed once, shared by the video tasks."""
+
+from vision.features.extractor import FeatureConfig, FeatureExtractor, FeatureStream, Ticks, mirror
+from vision.features.video import Features, default_cache, read_video, video_features
+
+__all__ = [
+    "FeatureConfig",
+    "FeatureExtractor",
+    "FeatureStream",
+    "Features",
+    "Ticks",
+    "default_cache",
+    "mirror",
+    "read_video",
+    "video_features",
+]

@@ -1,0 +1,211 @@
+"""The captioner that users call: pictures in, sentences and the boxes of their things out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from vision.catalogue import Weights, open_weights
+from vision.devices import pick_device
+from vision.errors import FoveateError
+from vision.results import Frame
+from vision.tasks.captioning.decode import Hypothesis, beam_search
+from vision.tasks.captioning.encoder import Scene
+from vision.tasks.captioning.model import Captioner, CaptionerConfig
+from vision.tasks.captioning.phrases import Grounding, find_names, rounded
+from vision.tasks.captioning.regions import (
+    PictureRegions,
+    Region,
+    RegionConfig,
+    RegionExtractor,
+)
+from vision.tasks.captioning.results import Caption, CaptionRegion, Phrase
+from vision.tasks.captioning.views import View, join
+from vision.tasks.captioning.vocabulary import Vocabulary
+
+BEAM = 3
+"""Hypotheses that are kept unless the call says otherwise."""
+
+PENALTY = 0.7
+"""Power of the length by which scores of captions are divided: short ones are not better."""
+
+
+class CaptionPredictor:
+    """Describes pictures and says where it saw the things it names.
+
+    Args:
+        model: a captioner of pictures.
+        regions: what finds regions and their features.
+        vocabulary: its words.
+        classes: names of its classes.
+        named: class name of each word that names one.
+        device: where it runs.
+    """
+
+    def __init__(
+        self,
+        model: Captioner,
+        regions: RegionExtractor,
+        vocabulary: Vocabulary,
+        classes: Sequence[str],
+        named: dict[str, str],
+        *,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.regions = regions
+        self.vocabulary, self.classes, self.named = vocabulary, list(classes), named
+        self.once = torch.tensor(vocabulary.once(), device=self.device)
+
+    @classmethod
+    def from_weights(
+        cls, weights: str | None = None, *, device: str | None = None, half: bool = False
+    ) -> Self:
+        """Load shipped weights by name, or a file of the same kind by path.
+
+        Args:
+            weights: name in the catalogue or path of a `.safetensors` file; the default of the
+                task when None.
+            device: where to run; the best there is when None.
+            half: nothing; the captioner is small and always computes in float32.
+
+        Raises:
+            FoveateError: no such weights, not a captioner's, or no such device.
+        """
+        loaded = open_weights(weights, task="captioning")
+        place = pick_device(device)
+        model = Captioner(loaded.config(CaptionerConfig))
+        load_captioner(model, loaded)
+        metadata = loaded.metadata
+        return cls(
+            model,
+            RegionExtractor(RegionConfig(**metadata["regions"]), place),
+            Vocabulary(metadata["words"]),
+            metadata["classes"],
+            metadata["named"],
+            device=place,
+        )
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        images: Sequence[Frame],
+        *,
+        beam: int = BEAM,
+        regions: Sequence[Region] | Path | None = None,
+    ) -> list[Caption]:
+        """Caption pictures.
+
+        Args:
+            images: `(H, W, 3)` uint8 RGB each, of any size.
+            beam: hypotheses that are kept at each word; 1 says the likeliest word each time.
+            regions: boxes to look at in every picture, or a JSON file that lists them (see
+                `read_regions`); a detector finds them when None.
+
+        Returns:
+            One result a picture, in order; boxes in its pixels.
+
+        Raises:
+            FoveateError: an array that is no picture, or regions that are none.
+        """
+        given = read_regions(regions) if isinstance(regions, Path) else regions
+        if not images:
+            return []
+        rows = None if given is None else [fit_regions(given, image) for image in images]
+        return self.describe(self.regions.extract(images, rows), beam=beam)
+
+    def describe(self, pictures: Sequence[PictureRegions], *, beam: int = BEAM) -> list[Caption]:
+        """Caption pictures whose regions are known.
+
+        Args:
+            pictures: what `regions` made of them.
+            beam: hypotheses that are kept at each word.
+        """
+        views = [View.of(picture, self.classes) for picture in pictures]
+        scene = self.model.encode(join(views).to(self.device))
+        unknown = self.vocabulary.unknown
+        found = beam_search(
+            self.model, scene, beam, unknown=unknown, once=self.once, penalty=PENALTY
+        )
+        return [
+            self._caption(picture, hypotheses[0], scene, i)
+            for i, (picture, hypotheses) in enumerate(zip(pictures, found, strict=True))
+        ]
+
+    def _caption(self, picture: PictureRegions, best: Hypothesis, scene: Scene, i: int) -> Caption:
+        words = self.vocabulary.decode(best.words.tolist())
+        words[:1] = [word.capitalize() for word in words[:1]]
+        sentence = " ".join(words)
+        count = len(picture.regions)
+        ground = Grounding(picture, scene.shares[i, :count], self.classes)
+        phrases = []
+        for name in find_names([word.lower() for word in words], self.named, self.classes):
+            start, end = (len(" ".join(words[:n])) for n in (name.first, name.last + 1))
+            start += name.first > 0
+            where = ground(name.label, best.attention[name.last, :count])
+            text = sentence[start:end]
+            phrases.append(Phrase(start=start, end=end, text=text, label=name.label, **where))
+        return Caption(
+            width=picture.width,
+            height=picture.height,
+            caption=f"{sentence}." if sentence else "",
+            score=round(float(best.log_probs.mean()), 4),
+            phrases=phrases,
+            regions=[
+                CaptionRegion(label=r.label, score=r.score, box=rounded(r.box))
+                for r in picture.regions
+            ],
+        )
+
+
+def read_regions(path: Path) -> list[Region]:
+    """Regions of a JSON file: a list of `{"box": [x1, y1, x2, y2], "label": ..., "score": ...}`.
+
+    Boxes are in pixels. `label` and `score` may be missing; a label without a score is certain.
+
+    Raises:
+        FoveateError: it is no such file.
+    """
+    try:
+        rows = json.loads(path.read_text())
+        regions = []
+        for row in rows:
+            x1, y1, x2, y2 = (float(side) for side in row["box"])
+            label = row.get("label")
+            score = float(row.get("score", 0.0 if label is None else 1.0))
+            if not (x1 < x2 and y1 < y2 and 0 <= score <= 1):
+                raise ValueError(f"box {row['box']} or score {score} is out of range")
+            regions.append(Region((x1, y1, x2, y2), None if label is None else str(label), score))
+    except FileNotFoundError:
+        raise FoveateError(f"no such file: {path}") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FoveateError(
+            f'{path} is no list of {{"box": [x1, y1, x2, y2], "label": ...}}: {error}'
+        ) from None
+    return regions
+
+
+def fit_regions(regions: Sequence[Region], image: Frame) -> list[Region]:
+    """Regions cut to a picture; those outside of it are left out."""
+    height, width = image.shape[:2]
+    cut = []
+    for region in regions:
+        x1, y1, x2, y2 = region.box
+        box = (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
+        if box[0] < box[2] and box[1] < box[3]:
+            cut.append(Region(box, region.label, region.score))
+    return cut
+
+
+def load_captioner(model: Captioner, weights: Weights) -> None:
+    """Fill a captioner with weights; FoveateError when they are of another architecture."""
+    try:
+        model.load_state_dict(weights.tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FoveateError(f"weights {weights.name!r} do not fit the captioner: {reason}") from None

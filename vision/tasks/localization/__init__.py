@@ -1,0 +1,1 @@
+"""Temporal action localization: what happens in a video, from when to when."""

@@ -1,0 +1,161 @@
+"""From features as they come in to actions as soon as they are final, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vision.tasks.localization.frames import class_probabilities
+from vision.tasks.localization.model import SIGMA, LocalizationModel, suppress
+from vision.tasks.localization.results import Action
+from vision.tasks.localization.suppression import segment_iou
+
+Row = tuple[float, np.ndarray]
+"""Time in seconds of a step and its features `(C,)`."""
+
+SAME = 0.8
+"""Overlap from which an action of the same class is one that was said before."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An action in steps since the first, and when it was said."""
+
+    label: int
+    start: float
+    end: float
+    score: float
+    said: float
+
+    def action(self, labels: Sequence[str], begin: float, rate: float) -> Action:
+        """The same in seconds."""
+        return Action(
+            label=labels[self.label],
+            start=round(begin + self.start / rate, 3),
+            end=round(begin + self.end / rate, 3),
+            score=round(min(self.score, 1.0), 4),
+            delay=round(max(0.0, self.said - self.end) / rate, 3),
+        )
+
+
+class WindowStream:
+    """Looks at the last window again and again, and says what ended long enough ago.
+
+    Args:
+        model: a localizer.
+        threshold: smallest score of an action.
+    """
+
+    def __init__(self, model: LocalizationModel, threshold: float) -> None:
+        config, rate = model.config, model.config.features.rate
+        self.model, self.threshold = model, threshold
+        self.lookahead = round(config.lookahead * rate)
+        self.hop = max(1, round(config.hop * rate))
+        self.rows: deque[np.ndarray] = deque(maxlen=config.steps)
+        self.seen = 0
+        self.settled = 0.0
+        self.said: deque[Found] = deque()
+
+    def update(self, row: np.ndarray) -> list[Found]:
+        """Take the features of the next step; returns the actions that became final."""
+        self.rows.append(row)
+        self.seen += 1
+        if self.seen % self.hop or self.seen <= self.lookahead:
+            return []
+        return self._look(self.seen - self.lookahead)
+
+    def finish(self) -> list[Found]:
+        """The actions that were not final yet."""
+        return self._look(self.seen) if self.rows else []
+
+    def _look(self, settled: float) -> list[Found]:
+        """Say the actions that end no later than `settled` and were not said before."""
+        first = self.seen - len(self.rows)
+        while self.said and self.said[0].end < first:
+            self.said.popleft()
+        segments, scores, labels = self.model.candidates(np.stack(self.rows))
+        segments, scores, labels = suppress(self._weigh(segments + first, scores, labels))
+        found = []
+        for (start, end), score, label in zip(segments, scores, labels, strict=True):
+            # The slice before `settled` is looked at once more: an end may have moved a little.
+            if score >= self.threshold and self.settled - self.hop < end <= settled:
+                found.append(Found(int(label), start, end, float(score), self.seen))
+        self.settled = settled
+        found.sort(key=lambda f: f.end)
+        self.said.extend(found)
+        return found
+
+    def _weigh(
+        self, segments: np.ndarray, scores: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Candidates weakened by what was said before, and without what is the same.
+
+        As in suppression, only a surer action weakens a candidate.
+        """
+        if not self.said or not len(segments):
+            return segments, scores, labels
+        overlap = segment_iou(segments, [(f.start, f.end) for f in self.said])
+        overlap *= labels[:, None] == np.array([f.label for f in self.said])
+        fresh = overlap.max(1) < SAME
+        overlap *= scores[:, None] <= np.array([f.score for f in self.said])
+        scores = scores * np.exp(-np.square(overlap) / SIGMA).prod(1)
+        return segments[fresh], scores[fresh], labels[fresh]
+
+
+class LiveStream:
+    """Says an action one step after its end, from the causal per-frame head.
+
+    An action of a class begins when its probability reaches `high` and ends when it falls below
+    `low`.
+
+    Args:
+        model: a localizer.
+        high: probability at which an action begins.
+        low: probability below which it ends.
+    """
+
+    def __init__(self, model: LocalizationModel, high: float = 0.5, low: float = 0.3) -> None:
+        self.model, self.high, self.low = model, high, low
+        self.rows: deque[np.ndarray] = deque(maxlen=model.live.reach)
+        self.open: dict[int, tuple[int, float]] = {}
+        self.seen = 0
+
+    def update(self, row: np.ndarray) -> list[Found]:
+        """Take the features of the next step; returns the actions that ended with the last."""
+        self.rows.append(row)
+        found = []
+        for label, chance in enumerate(self._chances()):
+            if label in self.open:
+                if chance < self.low:
+                    found.append(self._close(label))
+                else:
+                    start, total = self.open[label]
+                    self.open[label] = start, total + chance
+            elif chance >= self.high:
+                self.open[label] = self.seen, chance
+        self.seen += 1
+        return found
+
+    def finish(self) -> list[Found]:
+        """The actions that go on at the end."""
+        return [self._close(label) for label in sorted(self.open)]
+
+    def _close(self, label: int) -> Found:
+        start, total = self.open.pop(label)
+        return Found(label, start, self.seen, total / (self.seen - start), self.seen + 1)
+
+    @torch.inference_mode()
+    def _chances(self) -> list[float]:
+        x = self.model.normalise(torch.from_numpy(np.stack(self.rows))[None])
+        chances: list[float] = class_probabilities(self.model.live(x)[0])[-1].tolist()
+        return chances
+
+
+def run_features(stream: WindowStream | LiveStream, rows: Sequence[np.ndarray]) -> list[Found]:
+    """All that a stream says of a whole video's features."""
+    found = [f for row in rows for f in stream.update(row)]
+    return found + stream.finish()

@@ -1,0 +1,202 @@
+"""The default anticipator: a discrete choice among steps, learnt from the examples alone.
+
+What the examples say about order (`counts.py`) becomes features of each possible next step. Their
+weights are those of a conditional logit (McFadden 1974) fitted by leaving each example out of the
+counts in turn. A step is the more surprising, the likelier the best alternative is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.optimize import minimize
+
+from vision.tasks.mistakes.anticipation.base import Anticipation, Anticipator
+from vision.tasks.mistakes.anticipation.calibrate import Scores, score
+from vision.tasks.mistakes.anticipation.counts import Counts, Order, Steps
+from vision.tasks.mistakes.procedure import Procedure
+
+FOLDS = 5
+"""Parts of the examples; the scores of each come from weights fitted on the others."""
+
+PENALTY = 3.0
+"""Of squared differences from the prior's weights, in units of a feature's spread."""
+
+ENOUGH_TO_LEARN, ENOUGH_TO_CALIBRATE = 60, 300
+"""Steps in the examples from which weights, and a threshold, are learnt from them."""
+
+KEPT = 32
+"""Kinds whose tables are kept."""
+
+PRIOR = {
+    "next": 0.22,
+    "present": 0.0,
+    "done": 0.0,
+    "repeat": 2.01,
+    "early": 0.0,
+    "skipped": -2.64,
+    "share_skipped": 0.0,
+    "others_first": 0.0,
+    "overtaken": 0.0,
+    "late": 0.04,
+    "near": 1.23,
+    "place": 0.53,
+    "hazard": 0.0,
+}
+"""Weights learnt from the correct recordings of CaptainCook4D, where few examples are given."""
+
+PRIOR_THRESHOLDS = (1.47, 1.92, 2.1, 2.3, 2.41, 2.68, 2.76)
+"""Best thresholds on CaptainCook4D with 1, 2, ... examples of a recipe, the last for 7 or more;
+used where the examples have too few steps."""
+
+
+class Choice(Anticipator):
+    """Chooses the next step by how the examples were ordered.
+
+    Args:
+        procedure: the examples.
+        alpha: share of correct steps that may be flagged; by default the share at which steps in
+            their place and steps too early are told apart best, in the examples.
+    """
+
+    def __init__(self, procedure: Procedure, *, alpha: float | None = None) -> None:
+        self.steps = procedure.steps
+        self.index = {step: i for i, step in enumerate(procedure.steps)}
+        self.examples = procedure.examples
+        self.sequences = [self.encode(e.steps) for e in procedure.examples]
+        self._counts: dict[str | None, Counts] = {}
+        self._orders: dict[tuple[str, ...], Order] = {}
+        self.weights = np.array([PRIOR[name] for name in Order.FEATURES])
+        self.threshold = PRIOR_THRESHOLDS[min(len(self.examples), len(PRIOR_THRESHOLDS)) - 1]
+        steps = sum(map(len, self.sequences))
+        if steps >= ENOUGH_TO_LEARN or (alpha is not None and len(self.examples) > 1):
+            scores = self._scores(learn=steps >= ENOUGH_TO_LEARN)
+            if steps >= ENOUGH_TO_CALIBRATE or alpha is not None:
+                self.threshold = scores.threshold(alpha)
+
+    def expect(self, history: Sequence[str]) -> Anticipation:
+        """The distribution over the next step; steps unknown to the procedure are passed over."""
+        features = self._order(self.kind).features(self.encode(history))
+        utilities = features @ self.weights
+        chances = np.exp(utilities - utilities.max())
+        return Anticipation.from_scores(dict(zip(self.steps, chances.tolist(), strict=True)))
+
+    def surprise(self, history: Sequence[str], step: str) -> float:
+        """Log of how much likelier the likeliest step is; infinite for an unknown step."""
+        if step not in self.index:
+            return math.inf
+        features = self._order(self.kind).features(self.encode(history))
+        return float(surprises(features, self.weights)[self.index[step]])
+
+    def explain(self, history: Sequence[str], step: str) -> str:
+        """Names the step that most of all should have come before."""
+        if step not in self.index:
+            return f"{step!r} is no step of this procedure"
+        order, target, done = self._order(self.kind), self.index[step], self.encode(history)
+        if not order.seen[target]:
+            return f"{step!r} was never done in a correct execution"
+        missing = order.required[:, target].copy()
+        missing[list(done)] = 0
+        first = int(missing.argmax())
+        if missing[first] >= 0.5:
+            share = round(100 * float(missing[first]))
+            return f"{self.steps[first]!r} comes before {step!r} ({share} %) and was not done"
+        if target in done and order.twice[target] < math.log(0.5):
+            return f"{step!r} was already done"
+        return super().explain(history, step)
+
+    def encode(self, steps: Sequence[str]) -> Steps:
+        """Steps by their index; unknown ones are left out."""
+        return tuple(self.index[s] for s in steps if s in self.index)
+
+    def situations(self, steps: Sequence[str]) -> list[np.ndarray]:
+        """(S, F) features of every step at each place of an execution."""
+        order, coded = self._order(self.kind), self.encode(steps)
+        return [order.features(coded[:place]) for place in range(len(coded))]
+
+    def _levels(self, kind: Sequence[str]) -> list[Counts]:
+        """Counts of all examples, then of those that share each kind."""
+        for tag in (None, *kind):
+            if tag not in self._counts:
+                pairs = zip(self.examples, self.sequences, strict=True)
+                chosen = [s for e, s in pairs if tag is None or tag in e.kind]
+                self._counts[tag] = Counts(len(self.steps), chosen)
+        levels = [self._counts[tag] for tag in (None, *kind)]
+        return [c for i, c in enumerate(levels) if not i or c.n != levels[i - 1].n]
+
+    def _order(self, kind: tuple[str, ...]) -> Order:
+        if kind not in self._orders:
+            if len(self._orders) >= KEPT:
+                del self._orders[next(iter(self._orders))]
+            self._orders[kind] = Order(self._levels(kind))
+        return self._orders[kind]
+
+    def _scores(self, *, learn: bool) -> Scores:
+        """Surprise at each example by weights fitted on other examples, or by those there are."""
+        situations = list(self._left_out())
+        prior = self.weights
+        if learn:
+            self.weights = fit(situations, self.sequences, prior)
+        judged: list[tuple[Steps, list[np.ndarray]]] = []
+        for fold in range(FOLDS):
+            weights = prior
+            if learn:
+                rest = [i for i in range(len(situations)) if i % FOLDS != fold]
+                chosen = [self.sequences[i] for i in rest]
+                weights = fit([situations[i] for i in rest], chosen, prior, start=self.weights)
+            for i in range(fold, len(situations), FOLDS):
+                judged.append((self.sequences[i], [surprises(x, weights) for x in situations[i]]))
+        return score(judged)
+
+    def _left_out(self) -> Iterator[list[np.ndarray]]:
+        """For each example the features at every place, by the counts of the other examples."""
+        for example, sequence in zip(self.examples, self.sequences, strict=True):
+            order = Order([c.without(sequence) for c in self._levels(example.kind)])
+            yield [order.features(sequence[:place]) for place in range(len(sequence))]
+
+
+def surprises(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(S,) log of how much likelier the likeliest step is than each, from (S, F) features."""
+    utilities = features @ weights
+    best: np.ndarray = utilities.max() - utilities
+    return best
+
+
+def fit(
+    situations: Sequence[Sequence[np.ndarray]],
+    sequences: Sequence[Steps],
+    prior: np.ndarray,
+    start: np.ndarray | None = None,
+    bounds: Sequence[tuple[float | None, float | None]] | None = None,
+) -> np.ndarray:
+    """Weights of a conditional logit, drawn towards those of `prior`.
+
+    Args:
+        situations: for each sequence the (S, F) features at every place; S may differ.
+        sequences: what was chosen there.
+        prior: (F,) weights where the sequences say nothing.
+        start: (F,) weights to begin with; the prior's when None.
+        bounds: smallest and largest value of each weight; none when None.
+    """
+    places = [features for sequence in situations for features in sequence]
+    x = np.concatenate(places)
+    sizes = np.array([len(features) for features in places])
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    chosen = first + [step for sequence in sequences for step in sequence]
+    scale = x.std(0) + 1e-6
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        utilities = x @ weights
+        utilities -= np.repeat(np.maximum.reduceat(utilities, first), sizes)
+        chances = np.exp(utilities)
+        totals = np.add.reduceat(chances, first)
+        chances /= np.repeat(totals, sizes)
+        off = (weights - prior) * scale
+        value = (np.log(totals) - utilities[chosen]).sum() + PENALTY / 2 * off @ off
+        gradient = chances @ x - x[chosen].sum(0) + PENALTY * off * scale
+        return value, gradient
+
+    begin = prior if start is None else start
+    return minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds).x

@@ -1,0 +1,28 @@
+"""What was done in a video, and what was flagged, in a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vision.tasks.mistakes.results import Checked
+
+
+def digest(results: Iterable[Checked]) -> list[dict[str, str]]:
+    """A row a step, in order.
+
+    Args:
+        results: the result for the whole video.
+    """
+    return [
+        {
+            "from s": f"{step.start:.1f}",
+            "to s": "" if step.end is None else f"{step.end:.1f}",
+            "step": step.step,
+            "score": f"{step.score:.2f}",
+            "flag": "MISTAKE" if step.mistake else "",
+            "expected": ", ".join(e.step for e in step.expected) if step.mistake else "",
+            "why": step.why if step.mistake else "",
+        }
+        for result in results
+        for step in result.steps
+    ]

@@ -1,0 +1,194 @@
+"""`foveate check` without a video: steps from a file, and new procedures."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vision.errors import FoveateError
+from vision.tasks.mistakes.anticipation import DEFAULT, Anticipator, judge, make_anticipator
+from vision.tasks.mistakes.anticipation.fallback import Fallback
+from vision.tasks.mistakes.procedure import Procedure, load_procedure, merged, read_json
+from vision.tasks.mistakes.settings import settings_of
+
+
+def procedure_from(options: Mapping[str, Any]) -> Procedure:
+    """The procedure that a command's options ask for: what bears on the kind that is made.
+
+    Args:
+        options: `ANTICIPATION` of `settings.py` by name.
+
+    Raises:
+        FoveateError: no procedure is named, or it or the kind cannot be had.
+    """
+    if options.get("procedure") is None:
+        raise FoveateError("which procedure? Name one with --procedure NAME or FILE")
+    kind = tuple(options.get("kind") or ())
+    procedure = load_procedure(options["procedure"])
+    _check_kind(procedure, kind)
+    return procedure.part(kind)
+
+
+def anticipator_from(procedure: Procedure, options: Mapping[str, Any]) -> Anticipator:
+    """What judges the steps of a procedure, as a command's options ask for.
+
+    Args:
+        procedure: of `procedure_from`.
+        options: `ANTICIPATION` of `settings.py` by name.
+
+    Raises:
+        FoveateError: the anticipator cannot be had.
+    """
+    kind = tuple(options.get("kind") or ())
+    made = _make(options.get("anticipator") or DEFAULT, procedure, options).of_kind(kind)
+    if options.get("threshold") is not None:
+        made.threshold = options["threshold"]
+    return made
+
+
+def _make(name: str, procedure: Procedure, options: Mapping[str, Any]) -> Anticipator:
+    """The anticipator, and with `fallback` the default beside or instead of it."""
+    if name == DEFAULT or not options.get("fallback"):
+        return make_anticipator(name, procedure, **settings_of(name, options))
+    default = make_anticipator(DEFAULT, procedure, **settings_of(DEFAULT, options))
+    try:
+        return Fallback(make_anticipator(name, procedure, **settings_of(name, options)), default)
+    except FoveateError as error:
+        print(f"foveate: {error}; going on with {DEFAULT!r}", file=sys.stderr)
+        return default
+
+
+def _check_kind(procedure: Procedure, kind: tuple[str, ...]) -> None:
+    """Refuse what the procedure has nothing of; unknown kinds beside known ones are new ones."""
+    known = dict.fromkeys(k for e in procedure.examples for k in e.kind)
+    if kind and not set(kind) & set(known):
+        few = "; ".join(list(known)[:8]) or "none"
+        raise FoveateError(f"{procedure.name} has no kind {kind[-1]!r}; it has: {few}")
+
+
+def alone(output: Path, weights: str | None, device: str | None, **options: Any) -> None:
+    """Check lists of steps, or make a procedure of them.
+
+    Args:
+        output: folder for the results: `NAME-steps.jsonl`, a line for each step.
+        weights: recogniser of the videos in `--examples`.
+        device: where it runs.
+        options: `ANTICIPATION` and `ALONE` of `settings.py` by name.
+
+    Raises:
+        FoveateError: no steps given, or a file that holds none.
+    """
+    if options.get("new_procedure") is not None:
+        _write_procedure(Path(options["new_procedure"]), weights, device, options)
+    elif options.get("steps") is not None:
+        _check_file(Path(options["steps"]), output, options)
+    else:
+        raise FoveateError("give a video to check, or a file of steps by --steps")
+
+
+def _write_procedure(
+    path: Path, weights: str | None, device: str | None, options: Mapping[str, Any]
+) -> None:
+    if options.get("examples"):
+        from vision.tasks.mistakes.examples import recognise
+
+        sequences = recognise([Path(p) for p in options["examples"]], weights, device)
+    elif options.get("steps") is not None:
+        sequences = read_steps(Path(options["steps"]))
+    else:
+        raise FoveateError("a procedure is made from --steps FILE or --examples VIDEO,VIDEO")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new_procedure(path.stem, sequences, kind=tuple(options.get("kind") or ())).save(path)
+    print(f"{len(sequences)} executions, see {path}")
+
+
+def _check_file(source: Path, output: Path, options: Mapping[str, Any]) -> None:
+    sequences = read_steps(source)
+    procedure = procedure_from(options)
+    anticipator = anticipator_from(procedure, options)
+    lines = []
+    for number, steps in enumerate(sequences):
+        for record in check_steps(anticipator, steps, procedure.background):
+            lines.append(json.dumps({"execution": number, **record}, ensure_ascii=False))
+            if record["mistake"]:
+                print(_line(number, record))
+    for warning in anticipator.warnings():
+        print(f"foveate: {warning}", file=sys.stderr)
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / f"{source.stem}-steps.jsonl"
+    partial = path.with_suffix(".partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
+    print(f"{len(lines)} steps checked, see {path}")
+
+
+def check_steps(
+    anticipator: Anticipator, steps: Sequence[str], background: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Judge each step of an execution by those before it.
+
+    Args:
+        anticipator: what is expected.
+        steps: names, in order; a step that follows itself counts once.
+        background: names that are no steps, passed over.
+
+    Returns:
+        For each step its `place`, `step`, `mistake`, `surprise` (None where infinite), `expected`
+        (the three likeliest) and `why`.
+    """
+    done = merged(s for s in steps if s not in background)
+    records = []
+    for place, step in enumerate(done):
+        verdict = judge(anticipator, done[:place], step)
+        finite = math.isfinite(verdict.surprise)
+        records.append(
+            {
+                "place": place,
+                "step": step,
+                "mistake": verdict.mistake,
+                "surprise": round(verdict.surprise, 4) if finite else None,
+                "expected": [{"step": s, "probability": round(p, 4)} for s, p in verdict.expected],
+                "why": verdict.why,
+            }
+        )
+    return records
+
+
+def read_steps(path: Path) -> list[list[str]]:
+    """Executions from a JSON file: a list of steps, or a list of such lists.
+
+    Raises:
+        FoveateError: the file holds something else, or nothing.
+    """
+    content = read_json(Path(path))
+    rows = [content] if isinstance(content, list) and isinstance(content[:1], list) else []
+    if rows and content and all(isinstance(row, list) for row in content):
+        rows = content
+    whole = rows and all(row and all(isinstance(s, str) for s in row) for row in rows)
+    if not whole:
+        raise FoveateError(f'{path} must hold steps, ["first", "second"], or a list of such lists')
+    return rows
+
+
+def new_procedure(
+    name: str, sequences: Sequence[Sequence[str]], *, kind: Sequence[str] = ()
+) -> Procedure:
+    """A procedure of correct executions.
+
+    Args:
+        name: what users will call it.
+        sequences: names of the steps of each execution.
+        kind: what was made in all of them.
+    """
+    examples = [{"steps": list(steps), "kind": tuple(kind)} for steps in sequences]
+    return Procedure.model_validate({"name": name, "examples": examples})
+
+
+def _line(number: int, record: Mapping[str, Any]) -> str:
+    expected = ", ".join(e["step"] for e in record["expected"]) or "nothing"
+    place = f"execution {number + 1}, step {record['place'] + 1}"
+    return f"{place}: {record['step']!r} looks wrong: {record['why']} (expected: {expected})"

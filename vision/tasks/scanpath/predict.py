@@ -1,0 +1,298 @@
+"""The viewer that users call: pictures in, scanpaths out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vision.catalogue import open_weights
+from vision.devices import pick_device
+from vision.errors import FoveateError
+from vision.results import Detections, Frame
+from vision.tasks.detection.predict import Detector
+from vision.tasks.scanpath.baselines import Habits
+from vision.tasks.scanpath.data import Batch, Sample, Seen, collate, make_sample
+from vision.tasks.scanpath.features import BoxFeatures, pool_boxes
+from vision.tasks.scanpath.model import Goal, ScanpathConfig, ScanpathModel, Scene, load_scanpath
+from vision.tasks.scanpath.objects import (
+    Objects,
+    given_objects,
+    grid_objects,
+    labelled,
+    read_objects,
+    with_detections,
+)
+from vision.tasks.scanpath.records import Viewed
+from vision.tasks.scanpath.results import Fixation, Scanpath, Scanpaths
+from vision.tasks.scanpath.results import Seen as SeenObject
+from vision.tasks.scanpath.sampling import Drawn, draw_paths
+from vision.tasks.scanpath.targets import Target, read_target
+
+COARSE = (4, 5)
+"""Rows and columns of the patches behind a detector's boxes."""
+
+
+class Looker:
+    """Predicts how people look at pictures.
+
+    Args:
+        model: scores paths.
+        features: frozen backbone of the model; None for models of layouts.
+        detector: finds and names objects; None when the model knows no labels.
+        habits: of the training viewers, for baselines.
+        temperature: of draws unless the call says otherwise.
+        device: where it runs, such as `"cpu"` or `"cuda:0"`.
+        half: whether to compute in bfloat16.
+    """
+
+    def __init__(
+        self,
+        model: ScanpathModel,
+        features: BoxFeatures | None,
+        detector: Detector | None,
+        habits: Habits,
+        *,
+        temperature: float = 1.0,
+        device: str | torch.device = "cpu",
+        half: bool = False,
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.features = None if features is None else features.to(self.device).eval()
+        self.detector, self.habits = detector, habits
+        self.temperature, self.half = temperature, half
+
+    @property
+    def config(self) -> ScanpathConfig:
+        """Of the model."""
+        return self.model.config
+
+    @classmethod
+    def from_weights(
+        cls, weights: str | None = None, *, device: str | None = None, half: bool = False
+    ) -> Self:
+        """Load shipped weights by name, or a file of the same kind by path.
+
+        Args:
+            weights: name in the catalogue or path of a `.safetensors` file; the default of the
+                task when None.
+            device: where to run; the best there is when None.
+            half: whether to compute in bfloat16.
+
+        Raises:
+            FoveateError: no such weights, not a scanpath model's, or no such device.
+        """
+        loaded = open_weights(weights, task="scanpath")
+        config = loaded.config(ScanpathConfig)
+        features = None
+        if config.features is not None:
+            features = BoxFeatures(config.features)
+            start = "features."
+            own = {
+                k.removeprefix(start): v for k, v in loaded.tensors.items() if k.startswith(start)
+            }
+            features.load_state_dict(own)
+        model = ScanpathModel(config, 0 if features is None else features.width)
+        load_scanpath(model, loaded)
+        name = loaded.metadata.get("detector")
+        picked = pick_device(device)
+        detector = None if name is None else Detector.from_weights(name, device=str(picked))
+        return cls(
+            model,
+            features,
+            detector,
+            Habits(**loaded.metadata["habits"]),
+            temperature=float(loaded.metadata.get("temperature", 1.0)),
+            device=picked,
+            half=half,
+        )
+
+    def predict(
+        self,
+        images: Sequence[Frame],
+        *,
+        target: str | Target | None = None,
+        objects: str | Path | Sequence[Objects] | None = None,
+        samples: int = 5,
+        seed: int = 0,
+        temperature: float | None = None,
+    ) -> list[Scanpaths]:
+        """Draw scanpaths over pictures.
+
+        Args:
+            images: `(H, W, 3)` uint8 RGB each, of any size.
+            target: what is looked for: a label, a box `"x1,y1,x2,y2"` in pixels, or the path of a
+                picture of it; free viewing when None.
+            objects: what can be looked at: `"grid"` (patches; the default), `"detector"` (its
+                boxes before a coarse grid), a file (see `read_objects`), or one `Objects` each.
+            samples: paths a picture.
+            seed: of all draws.
+            temperature: of the choice among objects; 0 takes the likeliest; the weights' own
+                when None.
+
+        Returns:
+            One result a picture, in order, in its pixels; times in seconds.
+
+        Raises:
+            FoveateError: an array that is no picture, or an unusable target or list of objects.
+        """
+        for i, image in enumerate(images):
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+                raise FoveateError(
+                    f"picture {i} is {image.dtype} {image.shape}; give uint8 (height, width, 3)"
+                )
+        if not images:
+            return []
+        if isinstance(target, str):
+            target = read_target(target, self.config.labels)
+        rows = self._objects(images, objects)
+        prepared = [
+            self._sample(image, own, target, samples)
+            for image, own in zip(images, rows, strict=True)
+        ]
+        scene, goal, _ = self.to_device(collate(prepared))
+        heat = self.temperature if temperature is None else temperature
+        drawn = self.draw(scene, goal, seed=seed, temperature=heat)
+        return [
+            _result(drawn, n, own, sample.match[0].bool(), target)
+            for n, (own, sample) in enumerate(zip(rows, prepared, strict=True))
+        ]
+
+    def draw(self, scene: Scene, goal: Goal, *, seed: int, temperature: float) -> Drawn:
+        """Draw paths on the looker's device and in its precision; see `draw_paths`."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return draw_paths(self.model, scene, goal, seed=seed, temperature=temperature)
+
+    def to_device(self, batch: Batch) -> Batch:
+        """A batch where the looker runs."""
+        for part in batch:
+            for name, value in vars(part).items():
+                if isinstance(value, Tensor):
+                    setattr(part, name, value.to(self.device))
+        return batch
+
+    def _objects(
+        self, images: Sequence[Frame], objects: str | Path | Sequence[Objects] | None
+    ) -> list[Objects]:
+        sizes = [(image.shape[1], image.shape[0]) for image in images]
+        if objects is not None and not isinstance(objects, str | Path):
+            if len(objects) != len(images) or not all(len(own) for own in objects):
+                raise FoveateError("give each picture its own objects, at least one")
+            return list(objects)
+        if objects in (None, "grid", "detector"):
+            found: Sequence[Detections] | None = None
+            if self.detector is not None:
+                found = self.detector.predict(images)
+            elif objects == "detector":
+                raise FoveateError("these weights know no detector; use --objects grid or a file")
+            grid = COARSE if objects == "detector" else self.config.grid
+            grids = [grid_objects(*size, *grid) for size in sizes]
+            if found is None:
+                return grids
+            add = with_detections if objects == "detector" else labelled
+            return [add(own, seen) for own, seen in zip(grids, found, strict=True)]
+        assert objects is not None
+        path = Path(str(objects))
+        rows = read_objects(path)
+        return [given_objects(path, rows, *size) for size in sizes]
+
+    def _sample(
+        self, image: Frame, objects: Objects, target: Target | None, samples: int
+    ) -> Sample:
+        maps = [] if self.features is None else [self.features.maps(image)]
+        seen = Seen(maps, image=image if self.config.patch_width else None)
+        none = [np.empty((0, 3))] * samples
+        viewed = Viewed("", None, objects.width, objects.height, objects, None, None, none)
+        sample = make_sample(viewed, objects, seen, self.config)
+        if target is None:
+            return sample
+        sample.match[:] = torch.from_numpy(target.matches(objects)).float()
+        if self.config.location:
+            sample.known = sample.match.clone()
+        if target.label is not None:
+            sample.goal_labels[:] = 1 + self.config.labels.index(target.label)
+        elif sample.goal_features is not None:
+            sample.goal_features[:] = self._looks(image, maps, target)
+        return sample
+
+    def _looks(self, image: Frame, maps: list[list[Tensor]], target: Target) -> Tensor:
+        """Features of the target, from its box in the picture or from a picture of its own."""
+        height, width = image.shape[:2]
+        if target.box is not None:
+            box = np.clip(np.array(target.box) / (width, height, width, height), 0, 1)
+            if (box[2:] <= box[:2]).any():
+                raise FoveateError(
+                    f"target box {target.text} lies off the picture of {width} x {height} pixels"
+                )
+            return pool_boxes(maps[0], box[None])[0].cpu()
+        assert target.crop is not None
+        assert self.features is not None
+        return pool_boxes(self.features.maps(target.crop), np.array([[0, 0, 1, 1]]))[0].cpu()
+
+
+def drawn_paths(drawn: Drawn, number: int, objects: Objects) -> list[np.ndarray]:
+    """Paths of one picture as `(T, 3)` x, y in pixels and duration in ms."""
+    paths = []
+    for spots, times, offsets in zip(
+        drawn.objects[number].cpu().numpy(),
+        drawn.durations[number].cpu().numpy(),
+        drawn.offsets[number].cpu().numpy(),
+        strict=True,
+    ):
+        length = int((spots >= 0).sum())
+        chosen = spots[:length]
+        points = objects.centres[chosen] + offsets[:length] * objects.sizes[chosen] / 2
+        paths.append(np.column_stack((points, times[:length])).astype(np.float64))
+    return paths
+
+
+def _result(
+    drawn: Drawn, number: int, objects: Objects, match: Tensor, target: Target | None
+) -> Scanpaths:
+    chances, stops = drawn.chances[number].tolist(), drawn.stops[number].tolist()
+    spots = drawn.objects[number].tolist()
+    paths = []
+    longest = 0
+    for p, path in enumerate(drawn_paths(drawn, number, objects)):
+        times = path[:, 2] / 1000
+        starts = np.concatenate(([0], times.cumsum()))
+        known = not np.isnan(times).any()
+        longest = max(longest, len(path))
+        paths.append(
+            Scanpath(
+                fixations=[
+                    Fixation(
+                        x=round(x, 2),
+                        y=round(y, 2),
+                        start=round(float(starts[t]), 4) if known else None,
+                        duration=round(float(times[t]), 4) if known else None,
+                        object=spots[p][t],
+                        log_probability=round(chances[p][t], 4),
+                        stop_probability=round(stops[p][t], 4),
+                    )
+                    for t, (x, y) in enumerate(path[:, :2].tolist())
+                ],
+                log_probability=round(sum(chances[p]) + float(drawn.ends[number, p]), 4),
+                ended=bool(drawn.whole[number, p]),
+            )
+        )
+    seen = [
+        SeenObject(box=(x1, y1, x2, y2), label=label, target=bool(found))
+        for (x1, y1, x2, y2), label, found in zip(
+            objects.boxes.round(2).tolist(), objects.labels, match.tolist(), strict=True
+        )
+    ]
+    heat = drawn.maps[number, :longest, : len(objects)].cpu().double().numpy().round(4).tolist()
+    return Scanpaths(
+        width=objects.width,
+        height=objects.height,
+        target=None if target is None else target.text,
+        objects=seen,
+        paths=paths,
+        heat=heat,
+    )
