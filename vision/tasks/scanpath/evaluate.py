@@ -228,8 +228,8 @@ def measure(
         symbols = own if one.target is not None else grid_objects(one.width, one.height, *CELLS)
         rows.append(_measure_picture(one, symbols, drawn, human=human))
     scores = {}
-    for name in rows[0]:
-        known = [row[name] for row in rows if not math.isnan(row[name])]
+    for name in dict.fromkeys(name for row in rows for name in row):  # not all have durations
+        known = [row[name] for row in rows if not math.isnan(row.get(name, math.nan))]
         scores[name] = float(np.mean(known)) if known else math.nan
     searches = [n for n, one in enumerate(viewed) if one.target is not None]
     if searches:

@@ -34,6 +34,19 @@ def test_it_beats_habits_saliency_and_chance():
     assert report["likelihood"]["bits"] > 1
 
 
+def test_viewers_may_be_few_and_without_durations(tmp_path):
+    data = json.loads((DATA / "osie.json").read_text())
+    for one in data["images"]:
+        one["scanpaths"] = one["scanpaths"][:1]
+    for fixation in data["images"][0]["scanpaths"][0]["fixations"]:
+        fixation["duration"] = None
+    file = tmp_path / "few.json"
+    file.write_text(json.dumps(data))
+    rows = evaluate(None, data=file, images=DATA, samples=2)["rows"]
+    assert rows["another viewer"] == {}  # nobody to compare with
+    assert 0 < rows["model"]["ScanMatch with time"] < 1  # of the pictures that have durations
+
+
 def test_viewers_of_another_picture_are_less_likely(shipped):
     viewed = read_scanpaths(DATA / "osie.json")
     right = look_and_score(shipped, viewed, DATA, 1, 0, 1.0)[2]
