@@ -11,7 +11,14 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 
+from demos import players
 from vision.tasks import TASKS, get_task
+
+STYLE = """
+footer .divider { display: none }
+@media (max-width: 480px) { [role=tablist] button, .tab-container button { padding: 0 .4em } }
+"""
+"""All tabs fit on a phone."""
 
 MAX_UPLOAD = "200mb"
 HOUR = 3600
@@ -45,6 +52,7 @@ def launch(port: int | None = None, *, block: bool = True) -> str:
         share=False,
         max_file_size=MAX_UPLOAD,
         allowed_paths=[],
+        css=STYLE + players.STYLE,
         prevent_thread_lock=True,
         quiet=True,
         footer_links=["api"],

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import gradio as gr
 
+from demos import players
 from demos.running import EXAMPLES, run_upload
 from video.records import results
 from vision.images import decode_image
@@ -122,8 +123,8 @@ def tab() -> None:
             gr.Examples([[str(path)] for path in sorted(Path(EXAMPLES).iterdir())], [file])
         with gr.Column():
             page = gr.HTML(label="Point at a word to see its box")
-            picture = gr.Image(label="Annotated picture", format="jpeg", interactive=False)
-            video = gr.Video(label="Annotated video", interactive=False)
+            picture = players.picture("Annotated picture", format="jpeg")
+            video = players.video()
             said = gr.JSON(label="What was said")
             records = gr.File(label="All results, as JSON Lines")
     button.click(

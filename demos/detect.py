@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from demos import players
 from demos.running import EXAMPLES, run_upload
 from vision.tasks import get_task
 from vision.tasks.detection.predict import Detector
@@ -68,8 +69,8 @@ def tab() -> None:
             button = gr.Button("Detect", variant="primary")
             gr.Examples([[str(path)] for path in sorted(Path(EXAMPLES).iterdir())], [file])
         with gr.Column():
-            picture = gr.Image(label="Annotated picture", format="jpeg", interactive=False)
-            video = gr.Video(label="Annotated video", interactive=False)
+            picture = players.picture("Annotated picture", format="jpeg")
+            video = players.video()
             seen = gr.JSON(label="What was seen")
             records = gr.File(label="All results, as JSON Lines")
     button.click(

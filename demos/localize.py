@@ -49,7 +49,7 @@ def localize(
         Segment(a.start, a.end, a.label, a.score, f"final after {a.delay:.1f} s")
         for a in found.actions
     ]
-    page = timeline(segments, found.end, start=found.start)
+    page = timeline(segments, found.end, start=found.start, labels=found.labels)
     return outcome.video, page, outcome.digest, [str(outcome.records), *outcome.files]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from demos import players
 from demos.running import EXAMPLES, run_upload
 from vision.tasks import get_task
 from vision.tasks.scanpath.predict import Looker
@@ -90,10 +91,10 @@ def tab() -> None:
             button = gr.Button("Look", variant="primary")
             gr.Examples([[str(path)] for path in sorted(Path(EXAMPLES).iterdir())], [file])
         with gr.Column():
-            animation = gr.Image(label="One path as it goes", interactive=False)
-            picture = gr.Image(label="All paths", format="jpeg", interactive=False)
-            heat = gr.Image(label="Where each step may go", interactive=False)
-            video = gr.Video(label="Annotated video", interactive=False)
+            animation = players.picture("One path as it goes")
+            picture = players.picture("All paths", format="jpeg")
+            heat = players.picture("Where each step may go")
+            video = players.video()
             seen = gr.JSON(label="What was looked at")
             tables = gr.File(label="All results", file_count="multiple")
     button.click(

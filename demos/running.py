@@ -10,7 +10,9 @@ from typing import Any
 
 import gradio as gr
 
-from video.pipeline import MakeStep, run
+from video.frame_pass import MakeStep
+from video.frames import Selection
+from video.pipeline import run
 from video.records import results
 from video.sources import expand
 from vision.errors import FoveateError
@@ -62,6 +64,11 @@ class Bar:
         self.progress((self.done, self.total), unit="frames")
 
 
+def mistake(message: str) -> gr.Error:
+    """What tells a visitor of a mistake; the server's log needs no traceback of it."""
+    return gr.Error(message, print_exception=False)
+
+
 def run_upload(
     task: Task,
     predictor: FramePredictor | StreamPredictor,
@@ -89,9 +96,9 @@ def run_upload(
         gradio.Error: nothing was uploaded, or it cannot be read; shown to the visitor.
     """
     if file is None:
-        raise gr.Error("Upload a picture or a video first.")
+        raise mistake("Upload a file first.")
     if Path(file).suffix == ".txt":  # a list would name files of this machine
-        raise gr.Error("Upload a picture or a video, not a list.")
+        raise mistake("Upload a picture or a video, not a list.")
     output = Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
     try:
         (source,) = expand([file])
@@ -105,11 +112,11 @@ def run_upload(
             files=task.load("files") if task.files else None,
             file_options=file_options,
             steps=steps,
-            every=task.every if every is None else every,
+            selection=Selection(every=task.every if every is None else every),
             progress=Bar(progress),
         )
     except FoveateError as error:
-        raise gr.Error(str(error).replace(file, Path(file).name)) from None
+        raise mistake(str(error).replace(file, Path(file).name)) from None
     painted = None if report.painted is None else str(report.painted)
     is_picture = source.kind == "pictures"
     return Outcome(

@@ -9,11 +9,7 @@ from math import ceil
 
 import gradio as gr
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#999999")
-"""Okabe and Ito's colours, which most colour-blind people can tell apart."""
-
-DARK = frozenset({"#0072B2", "#D55E00"})
-"""Those on which white is easier to read than black."""
+from vision.tasks.localization.timeline import Colour, colour, ink
 
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 """Seconds that there may be between two marks of the time axis."""
@@ -89,6 +85,7 @@ def timeline(
     *,
     start: float = 0.0,
     truth: Sequence[Segment] | None = None,
+    labels: Sequence[str] = (),
 ) -> str:
     """Lay out segments over the time of a video.
 
@@ -97,14 +94,15 @@ def timeline(
         end: where the video ends, in seconds.
         start: where it begins, in seconds.
         truth: what is true, for a row above.
+        labels: all that there may be, in the order of their colours; others follow as they appear.
 
     Returns:
         HTML for the component of `panel`.
     """
     end = max([end, start + 1e-3, *(segment.end for segment in segments)])
     rows = {"Predicted": segments} if truth is None else {"True": truth, "Predicted": segments}
-    labels = list(dict.fromkeys(s.label for row in rows.values() for s in row))
-    tints = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+    seen = (s.label for row in rows.values() for s in row)
+    tints = {label: colour(i) for i, label in enumerate(dict.fromkeys([*labels, *seen]))}
     parts = [_row(name, row, start, end, tints) for name, row in rows.items()]
     step = next((t for t in TICKS if (end - start) / t <= 8), TICKS[-1])
     times = [start + n * step for n in range(ceil((end - start) / step))]
@@ -120,7 +118,7 @@ def timeline(
 
 
 def _row(
-    name: str, segments: Sequence[Segment], start: float, end: float, tints: dict[str, str]
+    name: str, segments: Sequence[Segment], start: float, end: float, tints: dict[str, Colour]
 ) -> str:
     marks = []
     lanes: list[float] = []  # where each is free from
@@ -137,8 +135,9 @@ def _row(
             f'<button type="button" class="{"flagged" if segment.flagged else ""}" '
             f'data-start="{segment.start:.3f}" title="{escape(said)}" '
             f'aria-label="{escape(said)}" style="left: {100 * left / (end - start):.3f}%; '
-            f"width: {100 * width / (end - start):.3f}%; top: {2 * lane}em; background: {tint}; "
-            f'color: {"white" if tint in DARK else "black"}">{sign}{escape(segment.label)}</button>'
+            f"width: {100 * width / (end - start):.3f}%; top: {2 * lane}em; "
+            f'background: {_css(tint)}; color: {_css(ink(tint))}">'
+            f"{sign}{escape(segment.label)}</button>"
         )
     height = 2 * max(len(lanes), 1)
     return (
@@ -146,6 +145,10 @@ def _row(
         f'<div class="track" style="height: {height}em">{"".join(marks)}'
         '<i class="head" style="left: 0"></i></div></div>'
     )
+
+
+def _css(colour: Colour) -> str:
+    return f"#{bytes(colour).hex()}"
 
 
 def _clock(seconds: float) -> str:

@@ -68,7 +68,9 @@ SHAPES = (
 
 
 def measure(subject: str, forms: Mapping[str, Form], repeats: int = 5) -> list[Record]:
-    """Measure all forms of a subject, interleaved, after one run each to warm up.
+    """Measure all forms of a subject in turn, each timed run right after one that is not timed.
+
+    Without that one a form pays for the memory and the caches that the form before it left.
 
     Args:
         subject: what the forms compute.
@@ -79,6 +81,7 @@ def measure(subject: str, forms: Mapping[str, Form], repeats: int = 5) -> list[R
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in forms}
     for _ in range(repeats):
         for name, form in forms.items():
+            _step(form)
             times[name].append(_step(form))
     return [
         Record(

@@ -17,7 +17,9 @@ from vision.tasks.base import Option, Task
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from video.pipeline import MakeStep, Meter, SourceReport
+    from video.frame_pass import MakeStep
+    from video.pipeline import SourceReport
+    from video.progress import Meter
     from video.sources import Source
     from vision.results import Result
 
@@ -43,7 +45,7 @@ class Job:
         half: whether to compute in bfloat16.
         given: values of the task's options, its file options, and `BOX_OPTIONS` where they apply;
             those left out have their defaults.
-        settings: further keywords of `video.pipeline.run`, such as `stride`.
+        settings: further keywords of `video.pipeline.run`, such as `batch`.
     """
 
     task: Task

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from math import inf, nextafter
 from pathlib import Path
+from statistics import median_high
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from video.pipeline import Draw, run
+from video.frames import Selection
+from video.pipeline import run
 from video.reader import open_reader
 from video.sinks import VideoSink
 from video.sources import Source, expand
+from video.work import Draw
 from vision.errors import FoveateError
 from vision.tasks import get_task
 from vision.tasks.base import FramePredictor
@@ -52,53 +55,84 @@ def bench_video(
         One record each for `decode`, `inference`, `encode` and `whole`: `stage`, `frames`,
         `seconds`, `fps`, and `share`, its speed as a share of that of the slowest stage alone.
     """
-    with open_reader(source) as reader:
-        info, sample = reader.info, list(islice(reader, frames))
-    end = None if len(sample) < frames else nextafter(sample[-1].time, inf)
-    groups = [sample[i : i + batch] for i in range(0, len(sample), batch)]
-
-    def infer() -> list[Any]:
-        return [r for group in groups for r in predictor.predict([f.image for f in group])]
-
-    results = infer()  # warms up, too
-
     with tempfile.TemporaryDirectory() as folder:
-
-        def decode() -> None:
-            with open_reader(source) as reader:
-                for _ in islice(reader, len(sample)):
-                    pass
-
-        def encode() -> None:
-            with VideoSink(Path(folder, "encode.mp4"), info) as sink:
-                for frame, result in zip(sample, results, strict=True):
-                    sink.write(frame, draw(frame.image, result))
-
-        def whole() -> None:
-            run(
-                source,
-                predictor=predictor,
-                draw=draw,
-                output=Path(folder),
-                task="bench",
-                end=end,
-                batch=batch,
-            )
-
-        stages = {"decode": decode, "inference": infer, "encode": encode, "whole": whole}
-        rounds = [{name: _seconds(stage) for name, stage in stages.items()} for _ in range(repeats)]
-    seconds = {name: sorted(r[name] for r in rounds)[repeats // 2] for name in stages}
-    slowest = max(seconds[name] for name in stages if name != "whole")
+        stages = _Stages(source, predictor, draw, batch, frames, Path(folder))
+        timed = {
+            "decode": stages.decode,
+            "inference": stages.infer,
+            "encode": stages.encode,
+            "whole": stages.whole,
+        }
+        seconds = _medians(timed, repeats)
+    count = len(stages.sample)
+    slowest = max(taken for name, taken in seconds.items() if name != "whole")
     return [
         {
             "stage": name,
-            "frames": len(sample),
+            "frames": count,
             "seconds": round(taken, 3),
-            "fps": round(len(sample) / taken, 1),
+            "fps": round(count / taken, 1),
             "share": round(slowest / taken, 2),
         }
         for name, taken in seconds.items()
     ]
+
+
+class _Stages:
+    """The stages of the pipeline over the first frames of a source, each to be run alone."""
+
+    def __init__(
+        self,
+        source: Source,
+        predictor: FramePredictor,
+        draw: Draw,
+        batch: int,
+        frames: int,
+        folder: Path,
+    ) -> None:
+        self.source, self.predictor, self.draw = source, predictor, draw
+        self.batch, self.folder = batch, folder
+        with open_reader(source) as reader:
+            self.info, self.sample = reader.info, list(islice(reader, frames))
+        whole = len(self.sample) < frames
+        self.end = None if whole else nextafter(self.sample[-1].time, inf)
+        self.results = self.infer()  # warms up, too
+
+    def decode(self) -> None:
+        """Read as many frames as the sample has."""
+        with open_reader(self.source) as reader:
+            for _ in islice(reader, len(self.sample)):
+                pass
+
+    def infer(self) -> list[Any]:
+        """Predict on the sample."""
+        starts = range(0, len(self.sample), self.batch)
+        groups = ([f.image for f in self.sample[i : i + self.batch]] for i in starts)
+        return [result for group in groups for result in self.predictor.predict(group)]
+
+    def encode(self) -> None:
+        """Paint and write the sample."""
+        with VideoSink(self.folder / "encode.mp4", self.info) as sink:
+            for frame, result in zip(self.sample, self.results, strict=True):
+                sink.write(frame, self.draw(frame.image, result))
+
+    def whole(self) -> None:
+        """Run the pipeline over what the sample was taken from."""
+        run(
+            self.source,
+            predictor=self.predictor,
+            draw=self.draw,
+            output=self.folder,
+            task="bench",
+            selection=Selection(end=self.end),
+            batch=self.batch,
+        )
+
+
+def _medians(stages: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each stage, all measured in turn."""
+    rounds = [{name: _seconds(stage) for name, stage in stages.items()} for _ in range(repeats)]
+    return {name: median_high(taken[name] for taken in rounds) for name in stages}
 
 
 def bench_detect(quick: bool = False) -> tuple[Records, Callable[[Records], None]]:

@@ -44,6 +44,7 @@ class SourceInfo:
         duration: seconds; None when unknown, as for live sources.
         audio: codec of its sound; None when there is none.
         aspect: width to height of one pixel.
+        pictures: whether it is pictures, whose times are made up.
     """
 
     width: int
@@ -53,6 +54,7 @@ class SourceInfo:
     duration: float | None
     audio: str | None = None
     aspect: Fraction = Fraction(1)
+    pictures: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Selection:
         end: seconds of the source's clock, itself left out; to the end when None.
         every: of the frames that are read, look at the first and then at the first in each so many
             seconds; at all of them when None or 0.
+        between: whether frames that are not looked at are read, too, as for painting.
 
     Raises:
         FoveateError: a value that selects nothing.
@@ -74,6 +77,7 @@ class Selection:
     start: float | None = None
     end: float | None = None
     every: float | None = None
+    between: bool = True
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -86,30 +90,35 @@ class Selection:
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise FoveateError(f"end {self.end:g} s must come after start {self.start:g} s")
 
-    def pick(self, frames: Iterable[tuple[int, float, T]]) -> Iterator[tuple[int, float, T]]:
-        """The wanted among frames given as index, time (never decreasing) and payload."""
+    def pick(
+        self, frames: Iterable[tuple[int, float, T]], rhythm: Rhythm | None = None
+    ) -> Iterator[tuple[int, float, T]]:
+        """The wanted among frames given as index, time (never decreasing) and payload.
+
+        Args:
+            frames: all there are.
+            rhythm: a new one, for callers that ask it what is due; kept unless `between`.
+        """
+        rhythm = rhythm or Rhythm(self.every)
         first = None
         for index, time, item in frames:
             if self.end is not None and time >= self.end:
                 return
             if self.start is None or time >= self.start:
                 first = index if first is None else first
-                if (index - first) % self.stride == 0:
+                if (index - first) % self.stride == 0 and (self.between or rhythm.meets(time)):
                     yield index, time, item
 
     def mark(self, frames: Iterable[TimedFrame]) -> Iterator[tuple[TimedFrame, bool]]:
         """Frames that are read, in order, each with whether it is one to look at."""
-        due = None
+        rhythm = Rhythm(self.every)
         for frame in frames:
-            if not self.every:
-                yield frame, True
-                continue
-            if due is None:
-                due = frame.time
-            late = frame.time - due + 1e-6  # as clocks of video are no finer
-            if late >= 0:
-                due += self.every * (late // self.every + 1)
-            yield frame, late >= 0
+            yield frame, rhythm.meets(frame.time)
+
+    @property
+    def skips(self) -> bool:
+        """Whether frames that are not wanted may lie between or before those that are."""
+        return self.stride > 1 or bool(self.start) or (bool(self.every) and not self.between)
 
     def rate(self, info: SourceInfo) -> float | None:
         """Frames/s that are looked at; None when nobody knows."""
@@ -120,12 +129,38 @@ class Selection:
 
     def estimate(self, info: SourceInfo) -> int | None:
         """How many frames are about to come; None when nobody knows."""
-        if self.start is None and self.end is None and info.frames:
+        if self.start is None and self.end is None and info.frames and self.between:
             return math.ceil(info.frames / self.stride)
         if info.fps is None or (info.duration is None and self.end is None):
             return None
         ends = [t for t in (info.duration, self.end) if t is not None]
-        return math.ceil(max(0.0, min(ends) - (self.start or 0.0)) * info.fps / self.stride)
+        rate = info.fps / self.stride if self.between else self.rate(info)
+        return math.ceil(max(0.0, min(ends) - (self.start or 0.0)) * (rate or 0.0))
+
+
+class Rhythm:
+    """Says which frames to look at: the first, and then the first in each so many seconds.
+
+    Args:
+        every: the seconds; all frames are looked at when None or 0.
+    """
+
+    def __init__(self, every: float | None) -> None:
+        self._every = every
+        self.due = -math.inf
+        """Seconds before which no frame is one to look at."""
+
+    def meets(self, time: float) -> bool:
+        """Whether the next frame, at this time, is one to look at."""
+        if not self._every:
+            return True
+        if self.due == -math.inf:
+            self.due = time
+        late = time - self.due + 1e-6  # as clocks of video are no finer
+        if late < 0:
+            return False
+        self.due += self._every * (late // self._every + 1)
+        return True
 
 
 class Reader(Protocol):

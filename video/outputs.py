@@ -60,7 +60,8 @@ class Outputs:
             paint: whether there will be an annotated video or pictures.
 
         Raises:
-            FoveateError: the folder cannot be made, or holds other files under these names.
+            FoveateError: the folder cannot be made, holds other files under these names, or cannot
+            hold files of these names.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,5 +73,9 @@ class Outputs:
         forbidden = {path.resolve() for path in originals}
         ours = read_header(self.records) is not None
         for target in targets:
-            if target.resolve() in forbidden or (target.exists() and not ours):
+            try:
+                taken = target.resolve() in forbidden or (target.exists() and not ours)
+            except OSError as error:  # such as too long a name
+                raise FoveateError(f"cannot write {target}: {error.strerror}") from None
+            if taken:
                 raise FoveateError(f"{target} is not foveate's to replace; choose another output")

@@ -35,7 +35,12 @@ class PictureReader:
         height, width = first[2][1].shape[:2]
         count = len(source.pictures)
         self.info = SourceInfo(
-            width=width, height=height, fps=RATE, frames=count, duration=count / RATE
+            width=width,
+            height=height,
+            fps=RATE,
+            frames=count,
+            duration=count / RATE,
+            pictures=True,
         )
 
     def __iter__(self) -> Iterator[TimedFrame]:

@@ -10,9 +10,11 @@ from typing import Self
 import av
 import av.error
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from video.containers import audio_codec, open_container, packets, video_stream
-from video.frames import Reader, Selection, SourceInfo, TimedFrame
+from video.frames import Reader, Rhythm, Selection, SourceInfo, TimedFrame
 from video.sources import Source
 from vision.errors import FoveateError
 from vision.results import Frame
@@ -21,6 +23,9 @@ EVERYTHING = Selection()
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 """FFmpeg's name for the family of formats whose index lists every frame."""
+
+PAUSE = 0.1
+"""Seconds that a source's clock may stand still or jump back."""
 
 
 def open_reader(source: Source, selection: Selection = EVERYTHING) -> Reader:
@@ -44,7 +49,7 @@ def open_reader(source: Source, selection: Selection = EVERYTHING) -> Reader:
 
     if source.kind == "pictures":
         return PictureReader(source, selection)
-    if source.kind == "video" and (selection.stride > 1 or selection.start):
+    if source.kind == "video" and selection.skips:
         return SparseReader(source, selection)
     return StreamReader(source, selection)
 
@@ -57,12 +62,14 @@ class StreamReader:
         self._source = source
         self._location = source.location
         self._selection = selection
+        self._rhythm = Rhythm(None if selection.between else selection.every)
         self._container = open_container(source)
         try:
             self._stream = video_stream(self._container, source)
             self._stream.thread_type = "AUTO"
-            self._yielded = self._damaged = self._hidden = self._packets = 0
+            self._yielded = self._damaged = self._hidden = self._packets = self._spared = 0
             self._at_end = False
+            self._listed = _listed(self._container, self._stream)
             self._coming: list[int] = []  # heap of the times of frames that are not out yet
             self._passed = 0
             # AVI knows no other; FFmpeg's guesses at presentation times are out of order.
@@ -79,19 +86,19 @@ class StreamReader:
     @property
     def skipped(self) -> int:
         """Damaged frames so far; at the end of an MP4 also those that it promised and lacks."""
-        if not self._at_end or self._container.format.name != MP4:
+        if not self._at_end or self._listed is None or self._spared:
             return self._damaged
-        return max(self._damaged, self._stream.frames - self._hidden - self._yielded)
+        return max(self._damaged, self._listed - self._hidden - self._yielded)
 
     @property
     def missing(self) -> int:
         """At the end of an MP4, the frames that its index lists and the file no longer holds."""
-        if not self._at_end or self._container.format.name != MP4:
+        if not self._at_end or self._listed is None:
             return 0
-        return max(0, self._stream.frames - self._packets)
+        return max(0, self._listed - self._packets)
 
     def __iter__(self) -> Iterator[TimedFrame]:
-        for index, time, frame in self._selection.pick(self._timed()):
+        for index, time, frame in self._selection.pick(self._timed(), self._rhythm):
             yield TimedFrame(index, time, self._upright(frame))
 
     def __enter__(self) -> Self:
@@ -112,7 +119,7 @@ class StreamReader:
             width=width,
             height=height,
             fps=float(rate) if rate else None,
-            frames=(self._stream.frames or None) if self._container.format.name == MP4 else None,
+            frames=self._listed,
             duration=length / av.time_base if length else None,
             audio=audio_codec(self._container),
             aspect=aspect,
@@ -156,6 +163,7 @@ class StreamReader:
     def _decode(self) -> Generator[av.VideoFrame]:
         """Undamaged frames as they come, the decoder's last ones too."""
         source = packets(self._container, self._stream)
+        codec = self._stream.codec_context
         packet: av.Packet | None
         while not self._at_end:
             try:
@@ -164,15 +172,18 @@ class StreamReader:
                 self.notes.append(f"{self._location} broke off: {error.strerror}")
                 packet = None
             self._at_end = packet is None
-            self._packets += packet is not None
+            self._packets += packet is not None and (packet.size > 0 or packet.pts is not None)
             if packet is not None and packet.is_discard:
                 self._hidden += 1  # by an edit list
             elif packet is not None:
                 tick = packet.dts if self._only_decoding_times else packet.pts
                 if tick is not None:
                     heappush(self._coming, tick)
+            spare = packet is not None and self._can_spare(packet)
+            self._spared += spare
+            codec.skip_frame = "NONREF" if spare else "DEFAULT"
             try:
-                frames = self._stream.codec_context.decode(packet)
+                frames = codec.decode(packet)
             except av.error.EOFError:
                 frames = []
             except av.error.FFmpegError:
@@ -185,6 +196,17 @@ class StreamReader:
                     self._yielded += 1
                     yield frame
 
+    def _can_spare(self, packet: av.Packet) -> bool:
+        """Whether a packet need be decoded only if other frames are built on its frame.
+
+        H.264 tells that of every frame. The frame is known not to be wanted by its time.
+        """
+        if self._stream.codec_context.name != "h264" or self._only_decoding_times:
+            return False
+        if packet.pts is None or packet.time_base is None:
+            return False
+        return float(packet.pts * packet.time_base) < self._rhythm.due - PAUSE
+
     def _upright(self, frame: av.VideoFrame) -> Frame:
         """An upright RGB array of the size that the first frame had."""
         width, height = self.info.width, self.info.height
@@ -192,6 +214,13 @@ class StreamReader:
             width, height = height, width
         image = frame.to_ndarray(format="rgb24", width=width, height=height)
         return np.ascontiguousarray(np.rot90(image, quarters(frame)))
+
+
+def _listed(container: InputContainer, stream: VideoStream) -> int | None:
+    """How many frames an MP4 lists; those that an edit list cuts off are no longer among them."""
+    if container.format.name != MP4 or not stream.frames:
+        return None
+    return len(stream.index_entries)
 
 
 def quarters(frame: av.VideoFrame) -> int:

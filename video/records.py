@@ -73,7 +73,7 @@ class Header(_Record):
             frames=info.frames,
             duration=info.duration,
             stride=selection.stride,
-            every=selection.every,
+            every=selection.every or None,
             start=selection.start,
             end=selection.end,
             options=dict(options),

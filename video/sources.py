@@ -54,6 +54,11 @@ def expand(given: Iterable[str | Path]) -> list[Source]:
         FoveateError: something is missing, or holds neither pictures nor videos.
     """
     sources = [source for item in given for source in _expand(os.fspath(item), ())]
+    for name in (name for s in sources for name in (s.location, *map(str, s.pictures))):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise FoveateError(f"{name!a} is not a name in UTF-8; rename it") from None
     return _distinguish(sources)
 
 

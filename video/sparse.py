@@ -1,4 +1,4 @@
-"""Parts of a video file, by seeking: every n-th frame, or those after some time."""
+"""Parts of a video file, by seeking: frames with others between them, or after some time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,12 @@ class SparseReader(StreamReader):
             yield from (frame for frame in super().__iter__() if frame.index > last)
 
     def _seek(self) -> Iterator[TimedFrame]:
-        times = self._times()
+        times, keys = self._index()
+        timed = ((index, float(time), None) for index, time in enumerate(times))
+        wanted = [(index, time) for index, time, _ in self._selection.pick(timed)]
+        # With a key frame between any two, all frames have to be decoded anyway.
+        if not self._selection.start and keys <= len(wanted):
+            raise _Unsuitable
         try:
             video = decord.VideoReader(self._location, num_threads=0)
         except (decord.DECORDError, RuntimeError) as error:
@@ -44,8 +49,7 @@ class SparseReader(StreamReader):
         try:
             if len(video) != len(times):
                 raise _Unsuitable
-            timed = ((index, float(time), None) for index, time in enumerate(times))
-            for index, time, _ in self._selection.pick(timed):
+            for index, time in wanted:
                 image = video[index].asnumpy()
                 if image.shape != (self.info.height, self.info.width, 3):
                     raise _Unsuitable
@@ -55,8 +59,8 @@ class SparseReader(StreamReader):
         finally:
             del video  # its threads and memory, which only its destructor gives back
 
-    def _times(self) -> np.ndarray:
-        """Time of each frame in seconds, `(N,)` float64, from the container's index alone."""
+    def _index(self) -> tuple[np.ndarray, int]:
+        """Time of each frame in seconds, `(N,)` float64, and how many are key frames."""
         if self.info.duration is None or (self._first is not None and quarters(self._first)):
             raise _Unsuitable
         ticks: list[int] = []
@@ -81,11 +85,9 @@ class SparseReader(StreamReader):
             except av.error.FFmpegError as error:
                 raise _Unsuitable from error
             base = stream.time_base
-        # With a key frame in every step, all frames have to be decoded anyway.
-        skips = self._selection.start or self._selection.stride * len(keys) > len(ticks)
-        if base is None or not skips or len(set(ticks)) < len(ticks):
+        if base is None or len(set(ticks)) < len(ticks):
             raise _Unsuitable
-        return np.sort(ticks) * base.numerator / base.denominator
+        return np.sort(ticks) * base.numerator / base.denominator, len(keys)
 
 
 class _Unsuitable(Exception):

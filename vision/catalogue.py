@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vision.errors import FoveateError
 
@@ -72,6 +72,14 @@ class Weights:
         except (KeyError, ValidationError) as error:
             reason = " ".join(str(error).split())
             raise FoveateError(f"weights {self.name!r}: unusable configuration: {reason}") from None
+
+    def fill(self, model: nn.Module) -> None:
+        """Load the tensors into a model; FoveateError when it is of another architecture."""
+        try:
+            model.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise FoveateError(f"weights {self.name!r} do not fit their model: {reason}") from None
 
 
 @cache

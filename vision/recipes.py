@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +14,27 @@ from pydantic import TypeAdapter, ValidationError
 from vision.catalogue import weights_folder
 from vision.errors import FoveateError
 
-Recipe = TypeVar("Recipe")
+Kind = TypeVar("Kind")
 
 
-def load_recipe(kind: type[Recipe], recipe: str, overrides: Sequence[str] = ()) -> Recipe:
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every recipe says; paths in recipes are relative to the data root.
+
+    Args:
+        name: of the weights it makes.
+        seed: of every random choice.
+        licence: of the weights.
+        data: attribution of the data, kept in the weights.
+    """
+
+    name: str
+    seed: int
+    licence: str = ""
+    data: str = ""
+
+
+def load_recipe(kind: type[Kind], recipe: str, overrides: Sequence[str] = ()) -> Kind:
     """Read a recipe.
 
     Args:

@@ -1,27 +1,25 @@
-"""What every training shares: optimiser, schedule, averaging, checkpoints, resuming."""
+"""What every training shares: averaging, checkpoints, resuming, and the weights it writes."""
 
 from __future__ import annotations
 
 import logging
-import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Protocol, TypeVar
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
-from torch import Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Sampler
+from torch import Tensor
 
+from vision.catalogue import write_weights
 from vision.errors import FoveateError
+from vision.optim import OptimConfig
+from vision.recipes import Recipe, load_recipe
 
 QUIET = (
     ".*treespec, LeafSpec",  # Lightning's own affair with torch
@@ -34,187 +32,160 @@ QUIET = (
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+
 
 @dataclass(frozen=True)
-class OptimConfig:
-    """AdamW with warm-up, then a constant part and a linear decay to zero, or half a cosine.
-
-    A constant part lets a run be made shorter or longer on resuming without another warm-up.
+class Run(Generic[AnyRecipe]):
+    """One run of a recipe, and where it takes place.
 
     Args:
-        steps: optimiser steps.
-        batch: pictures a step.
-        lr: learning rate.
-        backbone_lr: learning rate of pretrained parts.
-        weight_decay: of matrices and kernels; none for norms and biases.
-        warmup: steps until the full rate.
-        decay: part of the steps over which the rate falls at the end.
-        clip: largest gradient norm.
-        ema: decay of the averaged weights, which are what is kept.
-        betas: of AdamW.
-        shape: of the schedule after the warm-up; `decay` belongs to the linear one.
-        precision: of the arithmetic; bfloat16 halves the time of transformers on CPUs that have
-            instructions for it (AVX-512 BF16, AMX). Weights stay in single precision.
+        recipe: what to train.
+        data: root of the data sets that the recipe names.
+        out: folder for checkpoints, metrics and weights.
+        resume: go on from the last checkpoint in `out`.
+        init: weights to begin with, by name or path.
     """
 
-    steps: int
-    batch: int = 8
-    lr: float = 2e-3
-    backbone_lr: float = 5e-4
-    weight_decay: float = 0.02
-    warmup: int = 100
-    decay: float = 0.4
-    clip: float = 5.0
-    ema: float = 0.998
-    betas: tuple[float, float] = (0.9, 0.999)
-    shape: Literal["linear", "cosine"] = "linear"
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    recipe: AnyRecipe
+    data: Path
+    out: Path
+    resume: bool = False
+    init: str | None = None
+
+    def seed(self) -> None:
+        """Fix every source of randomness."""
+        L.seed_everything(self.recipe.seed, workers=True, verbose=False)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def fit(
+        self,
+        module: L.LightningModule,
+        loaders: L.LightningDataModule,
+        optim: OptimConfig,
+        validate_every: int,
+    ) -> None:
+        """Train to the end of the schedule; the module's weights are the averaged ones then.
+
+        Checkpoints go to `out/last.ckpt` every four minutes and metrics to
+        `out/metrics/version_N/metrics.csv`, N counting how often the run was resumed.
+
+        Args:
+            module: the training module.
+            loaders: its data.
+            optim: steps, averaging and clipping.
+            validate_every: steps between validations.
+
+        Raises:
+            FoveateError: resuming without a checkpoint, or starting over a run that has one.
+        """
+        last = self.out / "last.ckpt"
+        if self.resume and not last.is_file():
+            raise FoveateError(f"nothing to resume: no {last}")
+        if not self.resume and last.is_file():
+            raise FoveateError(f"{last} exists: add --resume, or choose another --out")
+        self.out.mkdir(parents=True, exist_ok=True)
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_steps=optim.steps,
+            precision=optim.precision,
+            gradient_clip_val=optim.clip,
+            callbacks=[
+                EMAWeightAveraging(decay=optim.ema),
+                ModelCheckpoint(
+                    self.out,
+                    filename="last",
+                    train_time_interval=timedelta(minutes=4),
+                    enable_version_counter=False,
+                ),
+            ],
+            logger=CSVLogger(self.out, name="metrics"),
+            log_every_n_steps=20,
+            val_check_interval=validate_every,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
+        with warnings.catch_warnings():
+            for message in QUIET:
+                warnings.filterwarnings("ignore", message)
+            begun = last if self.resume else None
+            trainer.fit(module, loaders, ckpt_path=begun, weights_only=True)
+            trainer.save_checkpoint(last)
+
+    def write(self, task: str, tensors: Mapping[str, Tensor], **about: Any) -> Path:
+        """Write weights to `out/<name>.safetensors`.
+
+        Args:
+            task: that they are for.
+            tensors: the weights.
+            **about: what they say of themselves beside the recipe.
+
+        Returns:
+            Their path.
+        """
+        recipe = self.recipe
+        path = self.out / f"{recipe.name}.safetensors"
+        made = {"recipe": asdict(recipe), "licence": recipe.licence, "data": recipe.data}
+        write_weights(path, tensors, {"task": task, **about, **made})
+        return path
 
 
-def schedule(config: OptimConfig) -> Callable[[int], float]:
-    """Factor of the learning rate as a function of the step."""
+class Train(Protocol):
+    """A training, as `foveate train NAME` runs it."""
 
-    def factor(step: int) -> float:
-        rise = (step + 1) / max(1, config.warmup)
-        fall = (config.steps - step) / max(1.0, config.decay * config.steps)
-        return max(0.0, min(rise, 1.0, fall))
+    def __call__(
+        self,
+        recipe: str,
+        data: Path,
+        out: Path,
+        *,
+        resume: bool = False,
+        init: str | None = None,
+        overrides: Sequence[str] = (),
+    ) -> Path:
+        """Train, and write the weights to `out/<name>.safetensors`.
 
-    def cosine(step: int) -> float:
-        middle = step + 0.5  # so that neither the first nor the last step is lost
-        if middle < config.warmup:
-            return middle / config.warmup
-        part = (middle - config.warmup) / max(1, config.steps - config.warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+        Args:
+            recipe: name of a shipped recipe or path of a TOML file.
+            data: root of the data sets that the recipe names.
+            out: folder for checkpoints, metrics and weights.
+            resume: go on from the last checkpoint in `out`.
+            init: weights to begin with, by name or path.
+            overrides: `"optim.steps=100"` and the like.
 
-    return cosine if config.shape == "cosine" else factor
+        Returns:
+            Path of the weights.
 
-
-def optimizer(
-    model: nn.Module, config: OptimConfig, pretrained: Callable[[str], bool]
-) -> OptimizerLRSchedulerConfig:
-    """AdamW and its schedule in the form Lightning's `configure_optimizers` returns.
-
-    Args:
-        model: parameters that need gradients are trained.
-        config: rates.
-        pretrained: whether the parameter of that name takes the backbone's rate.
-    """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            key = (pretrained(name), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-    settings = [
-        {
-            "params": parameters,
-            "lr": config.backbone_lr if slow else config.lr,
-            "weight_decay": config.weight_decay if decays else 0.0,
-        }
-        for (slow, decays), parameters in groups.items()
-    ]
-    adamw = AdamW(settings, betas=config.betas)
-    scheduler = LambdaLR(adamw, schedule(config))
-    return {
-        "optimizer": adamw,
-        "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step"),
-    }
+        Raises:
+            FoveateError: an unusable recipe, data that is not there, or nothing to resume.
+        """
+        ...
 
 
-def fit(
-    module: L.LightningModule,
-    data: L.LightningDataModule,
-    config: OptimConfig,
-    out: Path,
-    *,
-    resume: bool,
-    validate_every: int,
-    device: str = "cpu",
-) -> Mapping[str, Tensor]:
-    """Train to the end of the schedule and return the averaged weights.
+def training(kind: type[AnyRecipe]) -> Callable[[Callable[[Run[AnyRecipe]], Path]], Train]:
+    """Decorate what a `Run` of one kind of recipe does: the result is a `Train`."""
 
-    Checkpoints go to `out/last.ckpt` every four minutes and metrics to
-    `out/metrics/version_N/metrics.csv`, N counting how often the run was resumed.
+    def decorate(go: Callable[[Run[AnyRecipe]], Path]) -> Train:
+        def train(
+            recipe: str,
+            data: Path,
+            out: Path,
+            *,
+            resume: bool = False,
+            init: str | None = None,
+            overrides: Sequence[str] = (),
+        ) -> Path:
+            return go(Run(load_recipe(kind, recipe, overrides), data, out, resume, init))
 
-    Args:
-        module: the training module.
-        data: its loaders.
-        config: steps, averaging and clipping.
-        out: folder of the run; made when it is not there.
-        resume: go on from `out/last.ckpt`.
-        validate_every: steps between validations.
-        device: Lightning's accelerator.
+        train.__doc__ = go.__doc__
+        return train
 
-    Raises:
-        FoveateError: resuming without a checkpoint, or starting over a run that has one.
-    """
-    last = out / "last.ckpt"
-    if resume and not last.is_file():
-        raise FoveateError(f"nothing to resume: no {last}")
-    if not resume and last.is_file():
-        raise FoveateError(f"{last} exists: add --resume, or choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    trainer = L.Trainer(
-        accelerator=device,
-        devices=1,
-        max_steps=config.steps,
-        precision=config.precision,
-        gradient_clip_val=config.clip,
-        callbacks=[
-            EMAWeightAveraging(decay=config.ema),
-            ModelCheckpoint(
-                out,
-                filename="last",
-                train_time_interval=timedelta(minutes=4),
-                enable_version_counter=False,
-            ),
-        ],
-        logger=CSVLogger(out, name="metrics"),
-        log_every_n_steps=20,
-        val_check_interval=validate_every,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-    )
-    with warnings.catch_warnings():
-        for message in QUIET:
-            warnings.filterwarnings("ignore", message)
-        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
-        trainer.save_checkpoint(last)
-    return {k: v.detach().cpu() for k, v in module.state_dict().items()}
+    return decorate
 
 
-def clip_each(parameters: Iterable[nn.Parameter], limit: float) -> None:
-    """Scale every gradient by itself to a norm of at most `limit`."""
-    for parameter in parameters:
-        if parameter.grad is not None:
-            parameter.grad.mul_((limit / (parameter.grad.norm() + 1e-6)).clamp(max=1.0))
-
-
-class FromStep(Sampler[int]):
-    """Indices in order, beginning where the trainer stands, so that a resumed run goes on."""
-
-    def __init__(self, data: L.LightningDataModule, length: int, batch: int) -> None:
-        self.data, self.length, self.batch = data, length, batch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        trainer = self.data.trainer
-        done = trainer.global_step * self.batch if trainer is not None else 0
-        return iter(range(done, self.length))
-
-
-def one_thread(_: int) -> None:
-    """Keep a loader's worker process to one core."""
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
-def seed_everything(seed: int) -> None:
-    """Fix every source of randomness of a training run."""
-    L.seed_everything(seed, workers=True, verbose=False)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+def seed_step(module: L.LightningModule, seed: int) -> None:
+    """Seed a training step by its number: a resumed run draws what an unbroken one would."""
+    torch.manual_seed(seed * 1_000_003 + module.global_step)

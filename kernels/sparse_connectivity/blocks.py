@@ -41,18 +41,22 @@ def block_attention(
     """
     batch, heads, queries, width = query.shape
     keys = key.shape[2]
-    full = -(-keys // key_block) * key_block
-    missing = -(-queries // query_block) * query_block - queries
-    # Heads choose for themselves: each is a picture of its own to routed attention.
-    q = pad(query, [0, 0, 0, missing]).reshape(batch * heads, -1, query_block, width)
-    k = pad(key, [0, 0, 0, full - keys]).reshape(batch * heads, -1, key_block, width)
-    v = pad(value, [0, 0, 0, full - keys]).reshape(batch * heads, -1, key_block, width)
+    full_queries = -(-queries // query_block) * query_block
+    full_keys = -(-keys // key_block) * key_block
     real: Tensor | None = None
-    if full != keys:
-        real = torch.arange(full, device=key.device).lt(keys).view(1, -1, key_block)
+    if full_queries != queries:  # padding by nothing would copy
+        query = pad(query, [0, 0, 0, full_queries - queries])
+    if full_keys != keys:
+        key = pad(key, [0, 0, 0, full_keys - keys])
+        value = pad(value, [0, 0, 0, full_keys - keys])
+        real = torch.arange(full_keys, device=key.device).lt(keys).view(1, -1, key_block)
         real = real.expand(batch * heads, -1, -1)
+    # Heads choose for themselves: each is a picture of its own to routed attention.
+    q = query.reshape(batch * heads, full_queries // query_block, query_block, width)
+    k = key.reshape(batch * heads, full_keys // key_block, key_block, width)
+    v = value.reshape(batch * heads, full_keys // key_block, key_block, width)
     factors: Tensor | None = None if weight is None else weight.flatten(0, 1)
     out = torch.ops.foveate.routed_attention(
         q, k, v, index.flatten(0, 1), 1, scale, factors, real, backend
     )
-    return out.reshape(batch, heads, -1, width)[:, :, :queries]
+    return out.reshape(batch, heads, full_queries, width)[:, :, :queries]

@@ -46,6 +46,26 @@ def test_the_example_of_every_tab_runs(page, address, tab):
     assert json.loads(lines[-1])["type"] == "summary"
 
 
+def test_only_players_with_something_in_them_are_shown(page, address):
+    panel = open_tab(page, address, "Detect")
+    picture, video = panel.get_by_text("Annotated picture"), panel.get_by_text("Annotated video")
+    assert not picture.or_(video).filter(visible=True).count()
+    panel.get_by_text("worker.mp4").click()
+    panel.locator("a[href$='worker.mp4']").wait_for()
+    panel.locator("button.primary").click()
+    video.wait_for()
+    assert panel.locator("video").is_visible()
+    assert not picture.is_visible()
+
+
+def test_all_tabs_fit_on_a_phone(page, address):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address)
+    page.get_by_role("tab").first.wait_for()
+    assert page.get_by_role("tab").all_inner_texts() == TABS
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_a_mistake_is_shown(page, address, tmp_path):
     junk = tmp_path / "junk.mp4"
     junk.write_text("not a video")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from demos.running import EXAMPLES
 from demos.timeline import Segment, panel, timeline
+from vision.tasks.localization.timeline import colour
 
 SEGMENTS = [
     Segment(0.2, 1.5, "walk", 0.9),
@@ -66,6 +67,11 @@ def test_truth_has_a_row_above_and_the_same_colours():
         colours[button["text"]].add(re.search(r"background: (\S+);", button["style"]).group(1))
     assert all(len(tints) == 1 for tints in colours.values())
     assert len({tints.pop() for tints in colours.values()}) == 3
+
+
+def test_a_class_has_the_colour_that_the_video_is_painted_with():
+    page = Page(timeline([Segment(0, 1, "stand")], 4.0, labels=["bend", "sit", "stand"]))
+    assert f"background: #{bytes(colour(2)).hex()};" in page.buttons[0]["style"]
 
 
 def test_nothing_found_is_an_empty_row():

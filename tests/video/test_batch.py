@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.video.clips import damage, write_clip
+from tests.video.runs import lines
 from tests.video.tasks import FLASHES, SPOTS, Flash, FlashFinder
-from tests.video.test_pipeline import lines
 from tests.video.test_tasks import foveate
 from video.batch import Failure, Job, run_local, run_ray
 from video.pipeline import SourceReport

@@ -1,5 +1,6 @@
 """The command line as a user types it, on real pictures and videos."""
 
+import io
 import json
 import os
 import shutil
@@ -101,6 +102,23 @@ def test_brackets_in_a_name_are_printed_as_they_are(foveate, tmp_path):
     assert code == 0, err
     assert "out/cat[red].jsonl" in out
     assert (tmp_path / "out/cat[red].jsonl").is_file()
+
+
+def test_names_of_any_letters_are_printed(foveate, tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "ü.png"), np.zeros((32, 32, 3), np.uint8))
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", screen)
+    code, _, err = foveate("detect", "ü.png", "-o", "out")
+    assert code == 0, err
+    screen.flush()
+    assert rb"out/\xfc.png" in screen.buffer.getvalue()
+
+
+def test_a_name_of_two_lines_is_said_in_one(foveate, tmp_path):
+    (tmp_path / "two\nlines.mp4").write_text("not a video")
+    code, _, err = foveate("detect", "two\nlines.mp4", "-o", "out")
+    assert code == 2
+    assert err == "foveate: two\\nlines.mp4 is not a video that can be read\n"
 
 
 def test_a_picture_gives_a_picture(foveate, tmp_path):

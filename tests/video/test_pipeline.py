@@ -1,18 +1,8 @@
-"""Whole runs over small real clips: outputs, errors, interruptions, memory."""
+"""Whole runs over small real clips."""
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-import threading
-import time
-import traceback
-import tracemalloc
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -30,28 +20,14 @@ from tests.video.clips import (
     rotate,
     write_clip,
 )
+from tests.video.runs import frames_of, lines, run_one
 from video.crops import save_crops
-from video.pipeline import SourceReport, progress_bar, run
+from video.frames import Selection
+from video.pipeline import run
+from video.progress import progress_bar
 from video.sources import expand
 from video.tracking import track
 from vision.errors import FoveateError
-from vision.results import Frame, Result
-
-ROOT = Path(__file__).parents[2]
-
-
-def run_one(path: Path | str, output: Path, **changes: Any) -> SourceReport:
-    (source,) = expand([path])
-    settings: dict[str, Any] = {"predictor": Brightest(), "draw": draw_spot, "task": "spots"}
-    return run(source, output=output, **{**settings, **changes})
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def frames_of(path: Path) -> list[dict[str, Any]]:
-    return [line for line in lines(path) if line["type"] == "frame"]
 
 
 def test_real_clip_end_to_end(sample_clip: Path, tmp_path: Path) -> None:
@@ -79,15 +55,15 @@ def test_real_clip_end_to_end(sample_clip: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("selection", "indices"),
     [
-        ({"stride": 3}, range(0, 40, 3)),
-        ({"start": 0.5, "end": 1.0}, range(10, 20)),
-        ({"stride": 15, "start": 0.25}, range(5, 40, 15)),
+        (Selection(stride=3), range(0, 40, 3)),
+        (Selection(start=0.5, end=1.0), range(10, 20)),
+        (Selection(stride=15, start=0.25), range(5, 40, 15)),
     ],
 )
 def test_selected_frames_keep_their_time(
-    selection: dict[str, Any], indices: range, clip: Path, tmp_path: Path
+    selection: Selection, indices: range, clip: Path, tmp_path: Path
 ) -> None:
-    report = run_one(clip, tmp_path, **selection)
+    report = run_one(clip, tmp_path, selection=selection)
     assert [f["index"] for f in frames_of(report.records)] == list(indices)
     times = [i / 20 for i in indices]
     assert [f["time"] for f in frames_of(report.records)] == pytest.approx(times)
@@ -97,7 +73,7 @@ def test_selected_frames_keep_their_time(
 
 def test_selection_of_nothing_is_an_error(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(FoveateError, match=r"no frames .*clip\.mp4"):
-        run_one(clip, tmp_path, start=60.0)
+        run_one(clip, tmp_path, selection=Selection(start=60.0))
     assert not (tmp_path / "clip.mp4").exists()
 
 
@@ -202,220 +178,6 @@ def test_equal_names_do_not_collide(tmp_path: Path) -> None:
     assert [len(decode(r.painted)[0]) for r in reports if r.painted] == [8, 12]
 
 
-# Care for files
-
-
-def test_sources_are_never_written_over(clip: Path, tmp_path: Path) -> None:
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(clip.read_bytes())
-    with pytest.raises(FoveateError, match=r"clip\.mp4 is not foveate's to replace"):
-        run_one(path, tmp_path)
-    run_one(path, tmp_path, video=False)  # its records may stand beside it
-    with pytest.raises(FoveateError, match=r"clip\.mp4 is not foveate's to replace"):
-        run_one(path, tmp_path)
-    assert path.read_bytes() == clip.read_bytes()
-    cv2.imwrite(str(tmp_path / "face.png"), picture(0))
-    before = (tmp_path / "face.png").read_bytes()
-    with pytest.raises(FoveateError, match=r"face\.png is not foveate's to replace"):
-        run_one(tmp_path / "face.png", tmp_path)
-    assert (tmp_path / "face.png").read_bytes() == before
-
-
-def test_only_earlier_outputs_are_written_over(clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "clip.mp4").write_bytes(b"somebody's")
-    with pytest.raises(FoveateError, match="not foveate's to replace"):
-        run_one(clip, tmp_path)
-    assert (tmp_path / "clip.mp4").read_bytes() == b"somebody's"
-    (tmp_path / "clip.mp4").unlink()
-    (tmp_path / "clip.jsonl").write_text("my notes\n")
-    with pytest.raises(FoveateError, match="not foveate's to replace"):
-        run_one(clip, tmp_path)
-    (tmp_path / "clip.jsonl").unlink()
-    first = run_one(clip, tmp_path)
-    second = run_one(clip, tmp_path, stride=2)
-    assert first.painted == second.painted
-    assert len(frames_of(second.records)) == 20
-
-
-def test_unwritable_output(clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(FoveateError, match="cannot make"):
-        run_one(clip, tmp_path / "file" / "out")
-
-
-FULL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-from tests.video.clips import *
-from tests.video.test_pipeline import run_one
-from vision.errors import FoveateError
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-try:
-    run_one(sys.argv[1], Path(sys.argv[2]))
-except FoveateError as error:
-    print(error)
-"""
-
-
-def test_disk_that_fills_up(tmp_path: Path) -> None:
-    """The first 20 kB fit: what was written before stays whole."""
-    path = write_clip(tmp_path / "long.mp4", 300, (128, 96))
-    output = tmp_path / "out"
-    done = python(FULL_DISK, str(path), str(output))
-    assert done.stdout.strip().startswith(f"cannot write {output}")
-    assert len(done.stdout.splitlines()) == 1
-    assert len(frames_of(output / "long.jsonl")) > 20
-    assert len(decode(output / "long.mp4")[0]) > 20
-
-
-def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-
-
-# Resuming
-
-
-def test_resume_leaves_finished_sources_alone(clip: Path, tmp_path: Path) -> None:
-    class Counting(Brightest):
-        seen = 0
-
-        def predict(self, images: Sequence[Frame], **options: Any) -> list[Spot]:
-            Counting.seen += len(images)
-            return super().predict(images)
-
-    first = run_one(clip, tmp_path, predictor=Counting(), resume=True)
-    again = run_one(clip, tmp_path, predictor=Counting(), resume=True)
-    assert Counting.seen == 40
-    assert not first.resumed
-    assert again.resumed
-    assert again.summary == first.summary
-    for other in ({"options": {"threshold": 1}}, {"weights": "tiny"}, {"stride": 2}):
-        assert not run_one(clip, tmp_path, resume=True, **other).resumed
-    first = run_one(clip, tmp_path)
-    unfinished = first.records.read_text().splitlines()[:-1]
-    first.records.write_text("\n".join(unfinished) + "\n")
-    assert not run_one(clip, tmp_path, predictor=Counting(), resume=True).resumed
-    assert len(frames_of(first.records)) == 40
-
-
-def test_resume_paints_what_was_not_painted(clip: Path, tmp_path: Path) -> None:
-    run_one(clip, tmp_path, video=False)
-    report = run_one(clip, tmp_path, resume=True)
-    assert not report.resumed
-    assert report.painted is not None
-    assert report.painted.exists()
-
-
-# Errors and interruptions
-
-
-class Failing(Brightest):
-    def predict(self, images: Sequence[Frame], **options: Any) -> list[Spot]:
-        if images[0][28, :30].max() < 200:  # the square has moved on
-            raise ZeroDivisionError("in predict")
-        return super().predict(images)
-
-
-def fail_to_draw(frame: Frame, result: Result) -> Frame:
-    raise ZeroDivisionError("in draw")
-
-
-@pytest.mark.parametrize(
-    ("changes", "where"),
-    [({"predictor": Failing()}, "predict"), ({"draw": fail_to_draw}, "fail_to_draw")],
-)
-def test_bugs_surface_once_with_their_traceback(
-    changes: dict[str, Any], where: str, clip: Path, tmp_path: Path
-) -> None:
-    before = set(threading.enumerate())
-    with pytest.raises(ZeroDivisionError) as caught:
-        run_one(clip, tmp_path, batch=4, **changes)
-    assert where in "".join(traceback.format_tb(caught.tb))
-    assert caught.value.__context__ is None
-    assert set(threading.enumerate()) == before
-    kept = frames_of(tmp_path / "clip.jsonl")
-    assert lines(tmp_path / "clip.jsonl")[-1]["type"] != "summary"
-    if where == "predict":
-        assert kept
-        assert len(decode(tmp_path / "clip.mp4")[0]) == len(kept)
-
-
-class Interrupting(Brightest):
-    calls = 0
-
-    def predict(self, images: Sequence[Frame], **options: Any) -> list[Spot]:
-        self.calls += 1
-        if self.calls == 4:
-            signal.raise_signal(signal.SIGINT)
-        return super().predict(images)
-
-
-def test_interrupt_leaves_valid_outputs(sounding: Path, tmp_path: Path) -> None:
-    before = set(threading.enumerate())
-    with pytest.raises(KeyboardInterrupt):
-        run_one(sounding, tmp_path, predictor=Interrupting(), batch=4)
-    assert set(threading.enumerate()) == before
-    kept = frames_of(tmp_path / "sounding.jsonl")
-    assert len(kept) == 12
-    times, _ = decode(tmp_path / "sounding.mp4")
-    assert times == pytest.approx([f["time"] for f in kept], abs=1e-4)
-
-
-SLOWLY = """
-import sys, time
-from pathlib import Path
-from tests.video.clips import *
-from tests.video.test_pipeline import run_one
-
-class Slow(Brightest):
-    def predict(self, images, **options):
-        time.sleep(0.005 * len(images))
-        return super().predict(images)
-
-run_one(sys.argv[1], Path(sys.argv[2]), predictor=Slow())
-"""
-
-
-@pytest.mark.parametrize("still", [False, True])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_killed_process_leaves_all_but_the_last_two_seconds(
-    how: signal.Signals, still: bool, tmp_path: Path
-) -> None:
-    path = write_clip(tmp_path / "long.mp4", 600, still=still, audio="aac")
-    records = tmp_path / "out" / "long.jsonl"
-    child = subprocess.Popen(
-        [sys.executable, "-c", SLOWLY, str(path), str(tmp_path / "out")],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 180
-        while not records.exists() or records.read_bytes().count(b"\n") < 150:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        child.send_signal(how)
-        child.wait(60)
-    kept = frames_of(records)  # every line is whole
-    times, _ = decode(tmp_path / "out" / "long.mp4")
-    assert 140 <= len(kept) < 600
-    assert kept[-1]["time"] - times[-1] < 2
-    assert times == pytest.approx([f["time"] for f in kept[: len(times)]], abs=1e-4)
-    with av.open(str(tmp_path / "out" / "long.mp4")) as container:
-        assert list(container.decode(audio=0))[-1].time > times[-1] - 1.1
-
-
-# Steps
-
-
 def test_tracks_and_crops(clip: Path, tmp_path: Path) -> None:
     report = run_one(
         clip,
@@ -450,33 +212,8 @@ def test_each_source_has_tracks_of_its_own(clip: Path, tmp_path: Path) -> None:
         assert [o["track"] for (o,) in objects[:10]] == [None] + [0] * 9
 
 
-# Progress and memory
-
-
 def test_progress(clip: Path, tmp_path: Path) -> None:
     with progress_bar() as bar:
-        run_one(clip, tmp_path, progress=bar, stride=2)
+        run_one(clip, tmp_path, progress=bar, selection=Selection(stride=2))
         (task,) = bar.tasks
         assert (task.completed, task.total) == (20, 20)
-
-
-def test_memory_is_flat(tmp_path: Path) -> None:
-    """2,000 frames of 27 kB each: 55 MB if they were kept."""
-    path = write_clip(tmp_path / "long.mp4", 2000, (128, 72))
-    frame = 128 * 72 * 3
-    live: list[int] = []
-
-    class Watching(Brightest):
-        def predict(self, images: Sequence[Frame], **options: Any) -> list[Spot]:
-            live.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
-            return super().predict(images)
-
-    tracemalloc.start()
-    try:
-        report = run_one(path, tmp_path / "out", predictor=Watching(), batch=4)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert report.summary.frames == 2000
-    assert peak < 150 * frame  # read-ahead, batches under way, and what the records need
-    assert max(live[250:]) - live[250] < 20e6  # nor does FFmpeg hold on to frames

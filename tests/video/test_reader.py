@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -69,10 +71,67 @@ def test_selected_frames_are_those_of_the_whole(
     assert skipped == 0
 
 
+GROUPS = {"g": "60", "bf": "3", "b-pyramid": "normal", "x264-params": "b-adapt=0"}
+"""One long group of pictures, most of which no other is built on."""
+
+
+def uneven(frames: int) -> list[float]:
+    """Times of a variable frame rate."""
+    return np.cumsum(np.random.default_rng(0).integers(10, 300, frames) / 1000).tolist()
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(every=0.4, between=False),
+        Selection(every=1.7, between=False),
+        Selection(every=0.5, stride=3, between=False),
+        Selection(every=0.7, start=1.0, end=2.5, between=False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("long.mp4", {"options": GROUPS}),
+        ("short.mp4", {"options": {"g": "5", "bf": "0"}}),
+        ("open.mkv", {"options": {**GROUPS, "g": "12", "x264-params": "b-adapt=0:open-gop=1"}}),
+        ("uneven.mkv", {"options": GROUPS, "times": uneven(60)}),
+        ("no_index.ts", {"options": GROUPS}),
+        ("no_index.mkv", {"options": GROUPS}),
+        ("disordered.avi", {"options": GROUPS}),
+        ("other.webm", {"options": {"g": "10"}, "codec": "libvpx-vp9"}),
+    ],
+)
+def test_now_and_then_gives_frames_of_the_whole(
+    name: str, settings: dict[str, Any], selection: Selection, tmp_path: Path
+) -> None:
+    path = write_clip(tmp_path / name, 60, **settings)
+    if name == "no_index.mkv":
+        cut = path.read_bytes()
+        path.write_bytes(cut[: cut.rindex(b"\x1c\x53\xbb\x6b")])  # where its cues begin
+    reading = replace(selection, every=None, between=True)
+    whole = {f.index: f for f in read(path)[0]}
+    wanted = [
+        f for f, look in replace(selection, between=True).mark(read(path, reading)[0]) if look
+    ]
+    frames, skipped = read(path, selection)
+    assert [(f.index, f.time) for f in frames] == [(f.index, f.time) for f in wanted]
+    assert all(np.array_equal(f.image, whole[f.index].image) for f in frames)
+    assert skipped == 0
+
+
+def test_now_and_then_decodes_less(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "long.mp4", 200, options={**GROUPS, "g": "200"})
+    (source,) = expand([path])
+    with StreamReader(source, Selection(every=3.0, between=False)) as reader:
+        assert [frame.index for frame in reader] == [0, 60, 120, 180]
+        assert reader._yielded < 150
+        assert (reader.skipped, reader.missing) == (0, 0)
+
+
 @pytest.mark.parametrize("selection", [Selection(), Selection(stride=12), Selection(start=2.5)])
 def test_variable_frame_rate(selection: Selection, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    times = np.cumsum(rng.integers(10, 300, 40) / 1000).tolist()
+    times = uneven(40)
     path = write_clip(tmp_path / "vfr.mkv", times=times)
     frames, _ = read(path, selection)
     wanted = [t for t in times if t >= (selection.start or 0)][:: selection.stride]
@@ -166,6 +225,14 @@ def test_late_streams_do_not_stop_the_reader(tmp_path: Path) -> None:
     frames, _ = read(both)
     assert len(frames) == 240
     assert all(a.time < b.time for a, b in pairwise(frames))
+
+
+def test_what_an_edit_list_cuts_off_is_not_missing(tmp_path: Path) -> None:
+    times = [i / RATE - 1 for i in range(40)]
+    (source,) = expand([write_clip(tmp_path / "trimmed.mp4", times=times)])
+    with open_reader(source) as reader:
+        assert [f.time for f in reader] == pytest.approx([i / RATE for i in range(20)])
+        assert (reader.info.frames, reader.skipped, reader.missing) == (20, 0, 0)
 
 
 @pytest.mark.parametrize("stride", [1, 40])
@@ -267,6 +334,9 @@ def test_selections_that_make_no_sense(selection: dict[str, float]) -> None:
         (Selection(1, 0.5), 30),
         (Selection(2, 0.5, 1.5), 10),
         (Selection(1, 5.0), 0),
+        (Selection(every=0.5), 40),
+        (Selection(every=0.5, between=False), 4),
+        (Selection(every=0.01, between=False), 40),
     ],
 )
 def test_estimate(selection: Selection, count: int) -> None:

@@ -1,5 +1,6 @@
 """What the user types becomes sources with names of their own."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -130,6 +131,12 @@ def test_nothing_there_is_an_error(
     (tmp_path / "empty.txt").write_text("# nothing\n")
     with pytest.raises(FoveateError):
         expand([item])
+
+
+def test_a_name_that_no_record_could_hold_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.mp4")).touch()  # Latin-1
+    with pytest.raises(FoveateError, match=r"caf\\udce9\.mp4' is not a name in UTF-8"):
+        expand([tmp_path])
 
 
 def test_list_that_names_itself_is_an_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from typer.testing import CliRunner, Result
 
 from tests.video import tasks
 from tests.video.clips import Spot, damage, decode, draw_spot, picture, write_clip
+from tests.video.runs import frames_of, lines
 from tests.video.tasks import FLASHES, SPOTS
-from tests.video.test_pipeline import frames_of, lines
 from video.batch import Failure, Job, run_local
 from video.cli import lists, verbs
 from video.frames import Selection, TimedFrame
@@ -31,10 +32,14 @@ from vision.results import Frame
 from vision.tasks import TASKS
 from vision.tasks.base import Task
 
+SELECTION = {field.name for field in fields(Selection)}
+
 
 def run_task(task: Task, path: Path | str, output: Path, **settings: Any) -> SourceReport:
     (source,) = expand([path])
     given = settings.pop("given", {})
+    chosen = {name: settings.pop(name) for name in SELECTION & settings.keys()}
+    settings["selection"] = Selection(**chosen)
     return Job(task, output, given=given, settings=settings).run(source)
 
 

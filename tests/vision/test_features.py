@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from vision.features import (
     read_video,
     video_features,
 )
+from vision.features.boxes import average_in_boxes
 from vision.features.parts import Motion, Person, box_features
 
 PEOPLE = Path(__file__).parents[1] / "data" / "people_cc_by.mp4"
@@ -165,3 +167,16 @@ def test_what_is_no_video_is_refused(tmp_path: Path, name: str):
 def test_an_unknown_backbone_is_refused():
     with pytest.raises(FoveateError, match="resnext_unknown"):
         FeatureExtractor(FeatureConfig(backbone="resnext_unknown"), "cpu")
+
+
+@given(st.lists(st.floats(0.1, 0.9), min_size=4, max_size=4), st.integers(1, 4))
+def test_a_box_on_a_slope_has_the_height_of_its_middle(sides: list[float], cells: int):
+    slope = torch.stack(
+        torch.meshgrid(torch.arange(12) + 0.5, torch.arange(20) + 0.5, indexing="ij")
+    )
+    (x1, x2), (y1, y2) = sorted(sides[:2]), sorted(sides[2:])
+    shares = torch.tensor([[x1, y1, x2, y2]])
+    middle = torch.tensor([[6 * (y1 + y2), 10 * (x1 + x2)]])
+    torch.testing.assert_close(average_in_boxes(slope, shares, (1, 1), cells), middle)
+    pixels = shares * torch.tensor([200.0, 90.0, 200.0, 90.0])
+    torch.testing.assert_close(average_in_boxes(slope, pixels, (200, 90), cells), middle)

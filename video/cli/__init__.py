@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
 
-from video.cli import lists, study, verbs, web
+from video.cli import errors, lists, study, verbs, web
 from vision.errors import FoveateError
 
 app = typer.Typer(
@@ -25,10 +26,13 @@ web.add_to(app)
 
 def main() -> None:
     """Run `foveate`; mistakes of the user's give one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may not fit its encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except FoveateError as error:
-        print(f"foveate: {error}", file=sys.stderr)
+        errors.say(error)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from video.cli.options import AsJson
 from vision.errors import FoveateError
 from vision.tasks import TASKS, get_task
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")]
 
 
 def add_to(app: typer.Typer) -> None:

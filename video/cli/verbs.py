@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from video.batch import BOX_OPTIONS, Failure, Job
-from video.cli.options import with_options
+from video.cli.errors import say
+from video.cli.options import OUTPUT, Device, Output, Weights, bind
 from vision.errors import FoveateError
 from vision.tasks import TASKS, get_task
 from vision.tasks.base import Option, Task
@@ -41,62 +42,60 @@ def add_to(app: typer.Typer) -> None:
 
 def command(task: Task) -> Any:
     """The function that typer makes a task's command of."""
-    # Without a source only where the task can do something then; typer takes ... as "must be".
-    no_sources: Any = [] if task.alone else ...
+    # Without a source only where the task can do something then.
+    defaults: dict[str, Any] = {"sources": []} if task.alone else {}
+    return bind(verb, task, options=_options(task), **defaults)
 
-    def verb(
-        sources: Annotated[
-            list[str],
-            typer.Argument(
-                metavar="SOURCE...",
-                help="Videos, pictures, folders, globs, .txt lists, webcams (0) or stream URLs",
-                show_default=False,
-            ),
-        ] = no_sources,
-        output: Annotated[
-            Path, typer.Option("--output", "-o", help="Folder for the results")
-        ] = Path("foveate-out"),
-        weights: Annotated[
-            str | None,
-            typer.Option(help="Name (see `foveate weights`) or file", show_default=False),
-        ] = None,
-        device: Annotated[
-            str | None, typer.Option(help="Where to run, such as cpu or cuda:0", show_default=False)
-        ] = None,
-        half: Annotated[bool, typer.Option("--half", help="Compute in bfloat16")] = False,
-        batch: Annotated[int, typer.Option(min=1, help="Frames that are looked at together")] = 8,
-        stride: Annotated[int, typer.Option(min=1, help="Look at every n-th frame only")] = 1,
-        start: Annotated[
-            float | None, typer.Option(min=0, help="Begin at this second", show_default=False)
-        ] = None,
-        end: Annotated[
-            float | None, typer.Option(min=0, help="Stop at this second", show_default=False)
-        ] = None,
-        no_video: Annotated[
-            bool, typer.Option("--no-video", help="Write no painted video or pictures")
-        ] = False,
-        resume: Annotated[
-            bool, typer.Option("--resume", help="Skip sources that an earlier run finished")
-        ] = False,
-        engine: Annotated[
-            Engine, typer.Option(help="Sources one by one here, or side by side on Ray")
-        ] = Engine.LOCAL,
-        workers: Annotated[
-            int | None,
-            typer.Option(min=1, help="Sources at once with --engine ray", show_default=False),
-        ] = None,
-        **given: Any,
-    ) -> None:
-        if not sources:
-            _alone(task, output, weights, device, given)
-            return
-        settings = {"stride": stride, "start": start, "end": end, "batch": batch}
-        settings |= {"every": given.pop("every", None), "video": not no_video, "resume": resume}
-        job = Job(task, output, weights, device, half, given, settings)
-        if not _run(job, sources, engine, workers):
-            raise typer.Exit(2)
 
-    return with_options(verb, _options(task))
+def verb(
+    task: Task,
+    *,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Videos, pictures, folders, globs, .txt lists, webcams (0) or stream URLs",
+            show_default=False,
+        ),
+    ],
+    output: Output = OUTPUT,
+    weights: Weights = None,
+    device: Device = None,
+    half: Annotated[bool, typer.Option("--half", help="Compute in bfloat16")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Frames that are looked at together")] = 8,
+    stride: Annotated[int, typer.Option(min=1, help="Look at every n-th frame only")] = 1,
+    start: Annotated[
+        float | None, typer.Option(min=0, help="Begin at this second", show_default=False)
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option(min=0, help="Stop at this second", show_default=False)
+    ] = None,
+    no_video: Annotated[
+        bool, typer.Option("--no-video", help="Write no painted video or pictures")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip sources that an earlier run finished")
+    ] = False,
+    engine: Annotated[
+        Engine, typer.Option(help="Sources one by one here, or side by side on Ray")
+    ] = Engine.LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sources at once with --engine ray", show_default=False),
+    ] = None,
+    **given: Any,
+) -> None:
+    """Run a task over sources; exit code 2 unless all were done to their end."""
+    if not sources:
+        _alone(task, output, weights, device, given)
+        return
+    from video.frames import Selection
+
+    selection = Selection(stride, start, end, given.pop("every", None))
+    settings = {"selection": selection, "batch": batch, "video": not no_video, "resume": resume}
+    job = Job(task, output, weights, device, half, given, settings)
+    if not _run(job, sources, engine, workers):
+        raise typer.Exit(2)
 
 
 def _options(task: Task) -> tuple[Option, ...]:
@@ -119,7 +118,7 @@ def _alone(
 def _run(job: Job, sources: list[str], engine: Engine, workers: int | None) -> bool:
     """Run a task over what the user named; whether all of it was done to its end."""
     from video.batch import run_local, run_ray
-    from video.pipeline import progress_bar
+    from video.progress import progress_bar
     from video.sources import expand
 
     found = expand(sources)
@@ -135,7 +134,7 @@ def _run(job: Job, sources: list[str], engine: Engine, workers: int | None) -> b
                 errors += _print(job.task, outcome, progress.console)
     finally:
         for error in errors:
-            typer.echo(f"foveate: {error}", err=True)
+            say(error)
     return not errors
 
 

@@ -201,15 +201,18 @@ class ConnectivityPredictor(nn.Module):
 
         A block of queries is scored as its mean query; the score of a block of keys is the mean
         of its keys'. Scores being linear in the basis, the basis is averaged instead of them.
-        Coefficients are not cut off: summed over a block, few would be zero.
+        Coefficients are not cut off: summed over a block, few would be zero. Blocks of queries
+        being few, all products begin with them.
 
         Args: as for `score`, and the lengths of the blocks.
 
         Returns:
             Scores (B, H, ceil(Nq / query_block), ceil(Nk / key_block)).
         """
-        mean_query = block_means(query, query_block)
-        coefficients = self._coefficients(self.proj_c_q(mean_query), self.proj_c_k(key), reduce)
+        mean_query = self.proj_c_q(block_means(query, query_block))
+        dots = (mean_query @ self.proj_c_k.weight) @ key.transpose(-2, -1)
+        dots = dots + (mean_query @ self.proj_c_k.bias).unsqueeze(-1)
+        coefficients = ((dots @ reduce) * self.scale).softmax(-1)
         return coefficients @ block_means(basis, key_block).transpose(-2, -1)
 
     def basis(self, matrix: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from vision.attention.gaussian_forms import Density, Gate1d, LogMix, Mixture, Product
+from vision.attention.gaussian_density import Density, Gate1d, LogMix
+from vision.attention.gaussian_normalised import Mixture, Product
 from vision.attention.importance import ImportanceFactor
 
 Form = Literal["product", "mixture", "density", "logmix", "gate1d"]
@@ -38,7 +39,7 @@ class GaussianAdaptiveAttention(nn.Module):
             real value may be equal by chance.
         drop_remainder: leave out what the heads cannot share out equally, as the first releases
             of `mixture` did. The result is then shorter.
-        **options: keywords of the form's class in `vision.attention.gaussian_forms`, such as
+        **options: keywords of the form's class, which `FORMS` names, such as
             `num_gaussians`, `init_scale`, `unit_mean`, `count_padding`, `clamp`, `features`,
             `device`, `dtype`.
 

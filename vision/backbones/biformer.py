@@ -12,6 +12,7 @@ For dense prediction every stage's map passes a norm of its own on its way out::
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -37,6 +38,28 @@ FIXED_REGIONS: list[dict[str, Any]] = [
     {},
 ]
 """Regions of one size whatever the picture's, as large as those of 7 x 7 regions at 224 x 224."""
+
+
+def make_mixer(
+    kind: Mixer,
+    dim: int,
+    num_heads: int,
+    regions: int,
+    routing: dict[str, Any],
+    lepe_kernel: int,
+    lepe_on: Literal["input", "value"],
+    **factory: Any,
+) -> nn.Module:
+    """Make the token mixer of a block; arguments as of `BiFormer`, for one stage."""
+    if kind == "conv":
+        return ConvMixer(dim, **factory)
+    if kind in ("lepe", "full"):
+        kernel = lepe_kernel if kind == "lepe" else 0
+        return FullAttention(dim, num_heads, lepe_kernel=kernel, lepe_on=lepe_on, **factory)
+    if not isinstance(kind, int):
+        raise ValueError(f"mixer must be a number, 'lepe', 'full' or 'conv', not {kind!r}")
+    options = {"lepe_kernel": lepe_kernel, **routing}
+    return BiLevelRoutingAttention(dim, num_heads, kind, regions, **options, **factory)
 
 
 class BiFormer(nn.Module):
@@ -108,25 +131,6 @@ class BiFormer(nn.Module):
         all_regions, mlp_ratios = each(regions), each(mlp_ratio)
         routings = routing if isinstance(routing, Sequence) else [routing or {}] * len(depths)
         drop_paths = torch.linspace(0, drop_path_rate, sum(depths), device="cpu")
-        block_options: dict[str, Any] = {
-            "mlp_dwconv": mlp_dwconv,
-            "pos_conv": pos_conv,
-            "pre_norm": pre_norm,
-            "layer_scale": layer_scale,
-            **factory,
-        }
-
-        def mixer(i: int) -> nn.Module:
-            dim, heads, kind = embed_dims[i], num_heads[i], mixers[i]
-            if kind == "conv":
-                return ConvMixer(dim, **factory)
-            if kind in ("lepe", "full"):
-                kernel = lepe_kernel if kind == "lepe" else 0
-                return FullAttention(dim, heads, lepe_kernel=kernel, lepe_on=lepe_on, **factory)
-            if not isinstance(kind, int):
-                raise ValueError(f"mixer must be a number, 'lepe', 'full' or 'conv', not {kind!r}")
-            options = {"lepe_kernel": lepe_kernel, **routings[i]}
-            return BiLevelRoutingAttention(dim, heads, kind, all_regions[i], **options, **factory)
 
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -141,13 +145,28 @@ class BiFormer(nn.Module):
         ]
         stages = []
         for i, rates in enumerate(drop_paths.split(list(depths))):
+            mixer = partial(
+                make_mixer,
+                mixers[i],
+                embed_dims[i],
+                num_heads[i],
+                all_regions[i],
+                routings[i],
+                lepe_kernel,
+                lepe_on,
+                **factory,
+            )
             blocks = [
                 Block(
                     embed_dims[i],
-                    mixer(i),
+                    mixer(),
                     mlp_ratio=mlp_ratios[i],
+                    mlp_dwconv=mlp_dwconv,
+                    pos_conv=pos_conv,
+                    pre_norm=pre_norm,
+                    layer_scale=layer_scale,
                     drop_path=rate,
-                    **block_options,
+                    **factory,
                 )
                 for rate in rates.tolist()
             ]
@@ -255,23 +274,27 @@ class BiFormer(nn.Module):
             Final features and maps, or the maps (B, C, H / reduction, W / reduction).
         """
         if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt must be 'NCHW', not {output_fmt!r}")
+            raise ValueError(f"output_fmt must be 'NCHW', not '{output_fmt}'")
         take_indices, max_index = feature_take_indices(len(self.stages), indices)
-        last = len(self.stages) - 1
         intermediates = []
         x = self.stem(x)
-        for i, stage in enumerate(self.stages[: max_index + 1] if stop_early else self.stages):
-            x = stage(x)
-            if i in take_indices:
-                intermediates.append(self._normed(x, i) if norm else x)
+        for i, stage in enumerate(self.stages):
+            if i <= max_index or not stop_early:
+                x = stage(x)
+                if i in take_indices:
+                    intermediates.append(self._normed(x, i) if norm else x)
         if intermediates_only:
             return intermediates
-        return self.norm(x) if i == last else x, intermediates
+        whole = max_index == len(self.stages) - 1 or not stop_early
+        return self.norm(x) if whole else x, intermediates
 
     def _normed(self, x: Tensor, stage: int) -> Tensor:
-        if len(self.feature_norms):
-            return self.feature_norms[stage](x)
-        return self.norm(x) if stage == len(self.stages) - 1 else x
+        if len(self.feature_norms) == 0 and stage == len(self.stages) - 1:
+            x = self.norm(x)
+        for i, norm in enumerate(self.feature_norms):  # TorchScript takes no other index
+            if i == stage:
+                x = norm(x)
+        return x
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True

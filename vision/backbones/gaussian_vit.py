@@ -8,17 +8,12 @@ Gate: Ioannides, Chadha, Elkins: Gaussian Adaptive Attention is All You Need, 20
 https://arxiv.org/abs/2401.11143. The arrangement is foveate's own; there are no official weights.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import (
-    ClassifierHead,
-    LayerScale,
-    get_device_dtype,
-    trunc_normal_,
-)
+from timm.layers import ClassifierHead, LayerScale, get_device_dtype, trunc_normal_
 from timm.models import (
     build_model_with_cfg,
     checkpoint,
@@ -37,26 +32,6 @@ from vision.backbones.shipped import shipped_cfg
 __all__ = ["GaussianVit"]
 
 Mixer = Literal["attention", "conv", "none"]
-
-
-def _attention(dim: int, num_heads: int, **factory: Any) -> nn.Module:
-    return FullAttention(dim, num_heads, qkv_bias=True, lepe_kernel=0, **factory)
-
-
-def _conv(dim: int, num_heads: int, **factory: Any) -> nn.Module:
-    return ConvMixer(dim, **factory)
-
-
-def _none(dim: int, num_heads: int, **factory: Any) -> nn.Module:
-    return nn.Identity()
-
-
-MIXERS: dict[str, Callable[..., nn.Module]] = {
-    "attention": _attention,
-    "conv": _conv,
-    "none": _none,
-}
-"""Token mixers `(dim, num_heads) -> module` of NHWC maps."""
 
 
 class GatedMixer(nn.Module):
@@ -78,6 +53,29 @@ class GatedMixer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.mixer(x)
         return x + self.strength(self.gate(x) - x)
+
+
+def make_mixer(
+    kind: Mixer,
+    gate: Form | None,
+    dim: int,
+    num_heads: int,
+    num_gaussians: int,
+    **factory: Any,
+) -> nn.Module:
+    """Make the token mixer of a block, and its gate; arguments as of `GaussianVit`."""
+    mixer: nn.Module = nn.Identity()
+    if kind == "attention":
+        mixer = FullAttention(dim, num_heads, qkv_bias=True, lepe_kernel=0, **factory)
+    elif kind == "conv":
+        mixer = ConvMixer(dim, **factory)
+    if gate is None:
+        return mixer
+    unit_mean = {} if gate == "logmix" else {"unit_mean": True}
+    gaussians = GaussianAdaptiveAttention(
+        gate, -1, num_heads, num_gaussians=num_gaussians, **unit_mean, **factory
+    )
+    return GatedMixer(mixer, gaussians, dim, **factory)
 
 
 class GaussianVit(nn.Module):
@@ -129,22 +127,12 @@ class GaussianVit(nn.Module):
         super().__init__()
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         pattern = (mixers,) if isinstance(mixers, str) else tuple(mixers)
-        if not pattern or not set(pattern) <= set(MIXERS):
-            raise ValueError(f"mixers must be among {', '.join(MIXERS)}, not {mixers!r}")
+        known = get_args(Mixer)
+        if not pattern or not set(pattern) <= set(known):
+            raise ValueError(f"mixers must be among {', '.join(known)}, not {mixers!r}")
         if gate not in (None, "product", "mixture", "logmix"):
             raise ValueError(f"a gate over channels is a product, mixture or logmix, not {gate!r}")
-        unit_mean = {} if gate == "logmix" else {"unit_mean": True}
-
         drop_paths = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
-
-        def mixer(i: int) -> nn.Module:
-            module = MIXERS[pattern[i % len(pattern)]](embed_dim, num_heads, **factory)
-            if gate is None:
-                return module
-            gaussians = GaussianAdaptiveAttention(
-                gate, -1, num_heads, num_gaussians=num_gaussians, **unit_mean, **factory
-            )
-            return GatedMixer(module, gaussians, embed_dim, **factory)
 
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -155,20 +143,19 @@ class GaussianVit(nn.Module):
             for i in range(depth)
         ]
         self.stem = nn.Conv2d(in_chans, embed_dim, patch_size, patch_size, **factory)
-        self.blocks = nn.Sequential(
-            *(
-                Block(
-                    embed_dim,
-                    mixer(i),
-                    mlp_ratio=mlp_ratio,
-                    pos_conv=pos_conv,
-                    layer_scale=layer_scale,
-                    drop_path=rate,
-                    **factory,
-                )
-                for i, rate in enumerate(drop_paths)
+        self.blocks = nn.Sequential()
+        for i, rate in enumerate(drop_paths):
+            kind = pattern[i % len(pattern)]
+            block = Block(
+                embed_dim,
+                make_mixer(kind, gate, embed_dim, num_heads, num_gaussians, **factory),
+                mlp_ratio=mlp_ratio,
+                pos_conv=pos_conv,
+                layer_scale=layer_scale,
+                drop_path=rate,
+                **factory,
             )
-        )
+            self.blocks.append(block)
         self.norm: nn.Module = nn.LayerNorm(embed_dim, eps=1e-6, **factory)
         self.head = ClassifierHead(
             embed_dim, num_classes, pool_type=global_pool, drop_rate=drop_rate, **factory
@@ -220,21 +207,27 @@ class GaussianVit(nn.Module):
             indices: blocks whose maps to return; an int for the last so many, None for all.
             norm: apply the final norm to the maps.
             stop_early: compute nothing after the last of these blocks.
-            output_fmt: `"NCHW"`.
+            output_fmt: `"NCHW"`, or `"NLC"` for tokens (B, H * W / patch ** 2, C).
             intermediates_only: return only the maps.
 
         Returns:
             Final features and maps, or the maps (B, C, H / patch, W / patch).
         """
-        if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt must be 'NCHW', not {output_fmt!r}")
+        if output_fmt not in ("NCHW", "NLC"):
+            raise ValueError(f"output_fmt must be 'NCHW' or 'NLC', not '{output_fmt}'")
         take_indices, max_index = feature_take_indices(len(self.blocks), indices)
         intermediates = []
         x = self.stem(x).permute(0, 2, 3, 1).contiguous()
-        for i, block in enumerate(self.blocks[: max_index + 1] if stop_early else self.blocks):
-            x = checkpoint(block, x) if self.grad_checkpointing else block(x)
-            if i in take_indices:
-                intermediates.append((self.norm(x) if norm else x).permute(0, 3, 1, 2))
+        for i, block in enumerate(self.blocks):
+            if i <= max_index or not stop_early:
+                if self.grad_checkpointing and not torch.jit.is_scripting():
+                    x = checkpoint(block, x)
+                else:
+                    x = block(x)
+                if i in take_indices:
+                    y = self.norm(x) if norm else x
+                    as_map = output_fmt == "NCHW"
+                    intermediates.append(y.permute(0, 3, 1, 2) if as_map else y.flatten(1, 2))
         if intermediates_only:
             return intermediates
         return self.norm(x).permute(0, 3, 1, 2), intermediates

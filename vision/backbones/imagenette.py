@@ -14,8 +14,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.vision_transformer import VisionTransformer
 
 from vision.backbones.shipped import shipped_cfg
-from vision.backbones.sparsifiner import Sparsifiner
-from vision.backbones.sparsifiner_checkpoint import checkpoint_filter_fn
+from vision.backbones.sparsifiner import Sparsifiner, create_sparsifiner
 
 
 def _vit_cfg(stem: str) -> dict[str, Any]:
@@ -61,23 +60,18 @@ def vit_tiny_d8_patch16_112(pretrained: bool = False, **kwargs: Any) -> VisionTr
     )
 
 
-def _create_sparsifiner(variant: str, pretrained: bool, **kwargs: Any) -> Sparsifiner:
-    # Half as many keys as DeiT's need a basis that is not as small again.
-    args = {**_ARGS, "token_reduction": 3}
-    return build_model_with_cfg(
-        Sparsifiner,
-        variant,
-        pretrained,
-        pretrained_filter_fn=checkpoint_filter_fn,
-        feature_cfg={"out_indices": 3, "feature_cls": "getter"},
-        **dict(args, **kwargs),
-    )
+_SPARSIFINER_ARGS: dict[str, Any] = {
+    **_ARGS,
+    "token_reduction": 3,  # half as many keys as DeiT's need a basis that is not as small again
+}
 
 
 @register_model
 def sparsifiner_vit_tiny_patch16_112(pretrained: bool = False, **kwargs: Any) -> Sparsifiner:
     """Sparsifiner on `vit_tiny_d8_patch16_112`, a quarter of the keys a query."""
-    return _create_sparsifiner("sparsifiner_vit_tiny_patch16_112", pretrained, **kwargs)
+    return create_sparsifiner(
+        "sparsifiner_vit_tiny_patch16_112", pretrained, **dict(_SPARSIFINER_ARGS, **kwargs)
+    )
 
 
 @register_model
@@ -85,7 +79,7 @@ def sparsifiner_vit_tiny_patch16_112_token70(
     pretrained: bool = False, **kwargs: Any
 ) -> Sparsifiner:
     """The same that also drops tokens: 35, 25 and 17 of 49 patches stay."""
-    args = {"token_keep_rate": 0.7, "prune_at": (2, 4, 6)}
-    return _create_sparsifiner(
+    args = {**_SPARSIFINER_ARGS, "token_keep_rate": 0.7, "prune_at": (2, 4, 6)}
+    return create_sparsifiner(
         "sparsifiner_vit_tiny_patch16_112_token70", pretrained, **dict(args, **kwargs)
     )

@@ -14,23 +14,25 @@ weights of a dense model, official or timm's, from a local file::
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import PatchEmbed, get_device_dtype
+from timm.layers import LayerNorm, PatchEmbed, get_device_dtype, to_2tuple
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from timm.models._manipulate import checkpoint
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from vision.attention.sparse_connectivity import AttentionTrace, Mode, SparseAttention
+from vision.attention.sparse_connectivity import AttentionTrace, Mode
 from vision.backbones.sparsifiner_blocks import (
     ConvStem,
     SparsifinerBlock,
     SparsifinerTrace,
     each_block,
+    make_block,
     token_keep_rates,
 )
 from vision.backbones.sparsifiner_checkpoint import checkpoint_filter_fn
@@ -114,44 +116,26 @@ class Sparsifiner(VisionTransformer):
         dtype: torch.dtype | None = None,
     ) -> None:
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
-        keep_rates = each_block(attn_keep_rate, depth, "attn_keep_rate")
         token_rates = token_keep_rates(token_keep_rate, prune_at, depth)
         if aux_head and mode == "published" and any(rate is not None for rate in token_rates):
             raise ValueError("the published LV-ViT form drops no tokens: use another mode")
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-        tokens = 1 + (height // patch_size) * (width // patch_size)
-
-        def block(depth: int, drop_path: float, **_: Any) -> SparsifinerBlock:
-            options = {
-                "keep_rate": keep_rates[depth],
+        if dynamic_img_size and mode == "published":
+            raise ValueError("the published form takes pictures of one size: use another mode")
+        height, width = to_2tuple(img_size)
+        block = partial(
+            make_block,
+            num_tokens=1 + (height // patch_size) * (width // patch_size),
+            keep_rates=each_block(attn_keep_rate, depth, "attn_keep_rate"),
+            token_rates=token_rates,
+            attention={"mode": mode, "query_block": query_block, "key_block": key_block},
+            predictor={
                 "token_reduction": token_reduction,
                 "channel_reduction": channel_reduction,
                 **(predictor or {}),
-            }
-            attention = SparseAttention(
-                embed_dim,
-                num_heads,
-                tokens,
-                token_keep_rate=token_rates[depth],
-                qkv_bias=qkv_bias,
-                mode=mode,
-                query_block=query_block,
-                key_block=key_block,
-                proj_drop=proj_drop_rate,
-                predictor=options,
-                **factory,
-            )
-            return SparsifinerBlock(
-                embed_dim,
-                attention,
-                mlp_ratio=mlp_ratio,
-                skip_scale=skip_scale,
-                drop_path=drop_path,
-                proj_drop=proj_drop_rate,
-                norm_eps=norm_eps,
-                **factory,
-            )
-
+            },
+            skip_scale=skip_scale,
+            norm_eps=norm_eps,
+        )
         super().__init__(
             img_size=img_size,
             patch_size=patch_size,
@@ -161,13 +145,16 @@ class Sparsifiner(VisionTransformer):
             embed_dim=embed_dim,
             depth=depth,
             num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
             dynamic_img_size=dynamic_img_size,
             dynamic_img_pad=dynamic_img_pad,
             drop_rate=drop_rate,
             pos_drop_rate=pos_drop_rate,
+            proj_drop_rate=proj_drop_rate,
             drop_path_rate=drop_path_rate,
             embed_layer=ConvStem if conv_stem else PatchEmbed,
-            norm_layer=_norm(norm_eps),
+            norm_layer=partial(LayerNorm, eps=norm_eps),
             block_fn=cast(Any, block),
             **factory,
         )
@@ -211,8 +198,10 @@ class Sparsifiner(VisionTransformer):
 
     def forward_features(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Class token and the patches that remain, after the last norm: (B, 1 + n, C)."""
-        if self.published:
-            return _remaining(*self.trace_features(x))
+        # A scripted model cannot hold the published form. The others' numbers are the same.
+        if self.published and not torch.jit.is_scripting():
+            x, blocks = self.trace_features(x)
+            return _remaining(x, blocks[-1].alive)
         x, grid, home = self._embed(x)
         ids: Tensor | None = None
         for block in self.blocks:
@@ -228,7 +217,7 @@ class Sparsifiner(VisionTransformer):
         if pre_logits:
             return pooled
         logits = self.head(pooled)
-        if self.aux_head is not None:
+        if self.aux_head is not None and self.global_pool != "":
             logits = logits + 0.5 * self.aux_head(x[:, 1:]).amax(1)
         return logits
 
@@ -245,7 +234,9 @@ class Sparsifiner(VisionTransformer):
         stop_early: bool = False,
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
-    ) -> list[Any] | tuple[Tensor, list[Any]]:
+        output_dict: bool = False,
+        attn_mask: None = None,
+    ) -> list[Any] | tuple[Tensor, list[Any]] | dict[str, Any]:
         """Run the model and return what its blocks give. Dropped tokens are zeros there.
 
         Args:
@@ -256,9 +247,12 @@ class Sparsifiner(VisionTransformer):
             stop_early: compute nothing after the last of these blocks.
             output_fmt: `"NCHW"`, or `"NLC"` for tokens (B, N - 1, C).
             intermediates_only: return only these outputs.
+            output_dict: return a dict of `"image_features"`, `"image_intermediates"` and, apart
+                from them, `"image_intermediates_prefix"`.
+            attn_mask: must be None; timm's `get_intermediate_layers` passes it.
 
         Returns:
-            What `forward_features` gives, and the outputs; or the outputs.
+            What `forward_features` gives, and the outputs; or the outputs; or the dict.
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise ValueError(f"output_fmt must be 'NCHW' or 'NLC', not {output_fmt!r}")
@@ -267,7 +261,8 @@ class Sparsifiner(VisionTransformer):
         x, grid, home = self._embed(x)
         patches = x.shape[1] - 1
         ids = alive = None
-        outputs: list[Any] = []
+        maps: list[Tensor] = []
+        prefixes: list[Tensor] = []
         for i, block in enumerate(self._each()[: max_index + 1 if stop_early else None]):
             if self.published:
                 x, trace = block.trace(x, alive)
@@ -283,8 +278,17 @@ class Sparsifiner(VisionTransformer):
                     tokens, first = self.norm(tokens), self.norm(first)
                 if output_fmt == "NCHW":
                     tokens = tokens.transpose(1, 2).unflatten(2, size).contiguous()
-                outputs.append((tokens, first) if return_prefix_tokens else tokens)
-        return outputs if intermediates_only else (self.norm(x), outputs)
+                maps.append(tokens)
+                prefixes.append(first)
+        if output_dict:
+            found: dict[str, Any] = {"image_intermediates": maps}
+            if return_prefix_tokens:
+                found["image_intermediates_prefix"] = prefixes
+            if not intermediates_only:
+                found["image_features"] = _remaining(self.norm(x), alive)
+            return found
+        outputs = list(zip(maps, prefixes, strict=True)) if return_prefix_tokens else maps
+        return outputs if intermediates_only else (_remaining(self.norm(x), alive), outputs)
 
     # --- the published form ---------------------------------------------------------------------
 
@@ -306,7 +310,7 @@ class Sparsifiner(VisionTransformer):
             x: normalised pictures (B, 3, H, W), of the size that the model was made for.
         """
         x, blocks = self.trace_features(x)
-        pooled = self.pool(_remaining(x, blocks))
+        pooled = self.pool(_remaining(x, blocks[-1].alive))
         logits = self.head(self.head_drop(self.fc_norm(pooled)))
         if self.aux_head is None:
             # Models that pool patches normalise only then; features are normalised in any case.
@@ -343,17 +347,9 @@ class Sparsifiner(VisionTransformer):
         return self._pos_embed(x), grid, home
 
 
-def _norm(eps: float) -> Any:
-    def norm(dim: int, **factory: Any) -> nn.LayerNorm:
-        return nn.LayerNorm(dim, eps=eps, **factory)
-
-    return norm
-
-
 @torch.jit.ignore
-def _remaining(x: Tensor, blocks: list[AttentionTrace]) -> Tensor:
+def _remaining(x: Tensor, alive: Tensor | None) -> Tensor:
     """Class token and the patches that no block of the published form dropped."""
-    alive = blocks[-1].alive
     if alive is None:
         return x
     keep = nn.functional.pad(alive, (1, 0), value=True)
@@ -405,7 +401,8 @@ _LVVIT_ARGS: dict[str, Any] = {
 }
 
 
-def _create_sparsifiner(variant: str, pretrained: bool, **kwargs: Any) -> Sparsifiner:
+def create_sparsifiner(variant: str, pretrained: bool, **kwargs: Any) -> Sparsifiner:
+    """Build a variant as its entry point does: `default_cfgs` of timm know its name."""
     return build_model_with_cfg(
         Sparsifiner,
         variant,
@@ -420,7 +417,7 @@ def _create_sparsifiner(variant: str, pretrained: bool, **kwargs: Any) -> Sparsi
 def sparsifiner_deit_tiny_patch16_224(pretrained: bool = False, **kwargs: Any) -> Sparsifiner:
     """Sparsifiner on DeiT-T, a quarter of the keys a query."""
     args = {"embed_dim": 192, "num_heads": 3}
-    return _create_sparsifiner(
+    return create_sparsifiner(
         "sparsifiner_deit_tiny_patch16_224", pretrained, **dict(args, **kwargs)
     )
 
@@ -428,7 +425,7 @@ def sparsifiner_deit_tiny_patch16_224(pretrained: bool = False, **kwargs: Any) -
 @register_model
 def sparsifiner_deit_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> Sparsifiner:
     """Sparsifiner on DeiT-S, a quarter of the keys a query."""
-    return _create_sparsifiner("sparsifiner_deit_small_patch16_224", pretrained, **kwargs)
+    return create_sparsifiner("sparsifiner_deit_small_patch16_224", pretrained, **kwargs)
 
 
 @register_model
@@ -437,7 +434,7 @@ def sparsifiner_deit_small_patch16_224_token70(
 ) -> Sparsifiner:
     """Sparsifiner on DeiT-S that also drops tokens: 138, 97 and 68 of 196 patches stay."""
     args = {"token_keep_rate": 0.7}
-    return _create_sparsifiner(
+    return create_sparsifiner(
         "sparsifiner_deit_small_patch16_224_token70", pretrained, **dict(args, **kwargs)
     )
 
@@ -446,7 +443,7 @@ def sparsifiner_deit_small_patch16_224_token70(
 def sparsifiner_deit_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> Sparsifiner:
     """Sparsifiner on DeiT-B, a quarter of the keys a query."""
     args = {"embed_dim": 768, "num_heads": 12}
-    return _create_sparsifiner(
+    return create_sparsifiner(
         "sparsifiner_deit_base_patch16_224", pretrained, **dict(args, **kwargs)
     )
 
@@ -455,7 +452,7 @@ def sparsifiner_deit_base_patch16_224(pretrained: bool = False, **kwargs: Any) -
 def sparsifiner_lvvit_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> Sparsifiner:
     """Sparsifiner on LV-ViT-S, a quarter of the keys a query."""
     args = {**_LVVIT_ARGS, "depth": 16}
-    return _create_sparsifiner(
+    return create_sparsifiner(
         "sparsifiner_lvvit_small_patch16_224", pretrained, **dict(args, **kwargs)
     )
 
@@ -464,6 +461,6 @@ def sparsifiner_lvvit_small_patch16_224(pretrained: bool = False, **kwargs: Any)
 def sparsifiner_lvvit_medium_patch16_224(pretrained: bool = False, **kwargs: Any) -> Sparsifiner:
     """Sparsifiner on LV-ViT-M, a quarter of the keys a query."""
     args = {**_LVVIT_ARGS, "embed_dim": 512, "depth": 20, "num_heads": 8}
-    return _create_sparsifiner(
+    return create_sparsifiner(
         "sparsifiner_lvvit_medium_patch16_224", pretrained, **dict(args, **kwargs)
     )

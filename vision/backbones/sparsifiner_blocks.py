@@ -97,6 +97,63 @@ class SparsifinerBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x))) * self.skip_scale
 
 
+def make_block(
+    dim: int,
+    num_heads: int,
+    depth: int,
+    *,
+    num_tokens: int,
+    keep_rates: Sequence[float],
+    token_rates: Sequence[float | None],
+    attention: dict[str, Any],
+    predictor: dict[str, Any],
+    skip_scale: float,
+    norm_eps: float,
+    mlp_ratio: float,
+    qkv_bias: bool,
+    proj_drop: float,
+    drop_path: float,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+    **_: Any,
+) -> SparsifinerBlock:
+    """Make a block for timm's VisionTransformer, which gives options that are not used, too.
+
+    Args:
+        dim, num_heads, mlp_ratio, qkv_bias, proj_drop, drop_path, device, dtype: see the classes.
+        depth: which block, from 0.
+        num_tokens: see `SparseAttention`.
+        keep_rates: share of the keys, of every block.
+        token_rates: share of the patches, of every block; see `token_keep_rates`.
+        attention: further keywords of `SparseAttention`.
+        predictor: further keywords of `ConnectivityPredictor`.
+        skip_scale, norm_eps: see `SparsifinerBlock`.
+    """
+    attn = SparseAttention(
+        dim,
+        num_heads,
+        num_tokens,
+        token_keep_rate=token_rates[depth],
+        qkv_bias=qkv_bias,
+        proj_drop=proj_drop,
+        predictor={"keep_rate": keep_rates[depth], **predictor},
+        device=device,
+        dtype=dtype,
+        **attention,
+    )
+    return SparsifinerBlock(
+        dim,
+        attn,
+        mlp_ratio=mlp_ratio,
+        skip_scale=skip_scale,
+        drop_path=drop_path,
+        proj_drop=proj_drop,
+        norm_eps=norm_eps,
+        device=device,
+        dtype=dtype,
+    )
+
+
 class ConvStem(PatchEmbed):
     """Three convolutions of stride 2 in all, then the projection of patches.
 
@@ -125,6 +182,10 @@ class ConvStem(PatchEmbed):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed pictures (B, 3, H, W): (B, H / p * W / p, C), or a map in `output_fmt`."""
+        if self.strict_img_size:
+            height, width = self.img_size
+            torch._assert(x.shape[2] == height, f"pictures must be {height} pixels high")
+            torch._assert(x.shape[3] == width, f"pictures must be {width} pixels wide")
         if self.dynamic_img_pad:
             below, right = -x.shape[2] % self.patch_size[0], -x.shape[3] % self.patch_size[1]
             x = nn.functional.pad(x, [0, right, 0, below])

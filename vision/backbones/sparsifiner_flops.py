@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kernels.sparse_connectivity.cpu import FEW
+
 
 @dataclass(frozen=True)
 class AttentionCost:
@@ -85,8 +87,9 @@ def _fused(query: Tensor, key: Tensor, *_: Any, **__: Any) -> int:
     return 4 * query.numel() * key.shape[-2]
 
 
-def _kept_pairs(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *_: Any, **__: Any) -> int:
-    return 2 * int(mask.sum()) * (query.shape[-1] + value.shape[-1])
+def _sparse(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *_: Any, **__: Any) -> int:
+    pairs = mask.numel() if key.shape[-2] <= FEW else int(mask.sum())
+    return 2 * pairs * (query.shape[-1] + value.shape[-1])
 
 
 def _routed(query: Tensor, key: Tensor, value: Tensor, index: Tensor, *_: Any, **__: Any) -> int:
@@ -95,7 +98,7 @@ def _routed(query: Tensor, key: Tensor, value: Tensor, index: Tensor, *_: Any, *
 
 _OPERATORS: dict[Any, Any] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused,
-    torch.ops.foveate.sparse_attention_cpu: _kept_pairs,
+    torch.ops.foveate.sparse_attention_cpu: _sparse,
     torch.ops.foveate.routed_attention_cpu: _routed,
 }
 """Operators that PyTorch's counter does not know -> their floating-point operations."""

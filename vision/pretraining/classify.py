@@ -64,11 +64,7 @@ def load_classifier(
     config = weights.config(ClassifierConfig)
     classes: list[str] = weights.metadata["classes"]
     model = create_classifier(config, len(classes))
-    try:
-        model.load_state_dict(weights.tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FoveateError(f"weights {weights.name!r} do not fit their model: {reason}") from None
+    weights.fill(model)
     return model.to(place).eval(), config, classes
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +15,8 @@ from torchvision.transforms import InterpolationMode, v2
 
 from vision.errors import FoveateError
 from vision.images import ImageStore
-from vision.training import FromStep, OptimConfig, one_thread
+from vision.loaders import ONE_WORKER, Loaders
+from vision.optim import OptimConfig
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MEAN = (0.485, 0.456, 0.406)
@@ -149,7 +149,7 @@ class EndlessPictures(Dataset[Item]):
             return self.pictures[int(self._order[place])]
 
 
-class PictureData(L.LightningDataModule):
+class PictureData(Loaders):
     """Loaders of training and validation pictures.
 
     Args:
@@ -163,27 +163,15 @@ class PictureData(L.LightningDataModule):
     def __init__(
         self, train: Path, val: Path, view: ViewConfig, optim: OptimConfig, seed: int
     ) -> None:
-        super().__init__()
-        self.pictures = Pictures(train, view.training())
-        self.held_out = Pictures(val, view.evaluation(), self.pictures.classes)
-        self.optim, self.seed = optim, seed
-
-    def train_dataloader(self) -> DataLoader[Item]:
-        """Random views, going on from the trainer's step."""
-        length = self.optim.steps * self.optim.batch
-        dataset = EndlessPictures(self.pictures, length, self.seed)
-        return DataLoader(
-            dataset,
-            batch_size=self.optim.batch,
-            sampler=FromStep(self, length, self.optim.batch),
-            num_workers=1,
-            prefetch_factor=4,
-            worker_init_fn=one_thread,
+        pictures = Pictures(train, view.training())
+        self.classes = pictures.classes
+        held_out = Pictures(val, view.evaluation(), self.classes)
+        super().__init__(
+            EndlessPictures(pictures, optim.samples, seed),
+            DataLoader(held_out, batch_size=50),
+            optim.batch,
+            **ONE_WORKER,
         )
-
-    def val_dataloader(self) -> DataLoader[Item]:
-        """The held-out pictures in order."""
-        return DataLoader(self.held_out, batch_size=50)
 
 
 def _members(images: Path) -> list[str]:

@@ -10,20 +10,19 @@ from typing import Any, cast
 import lightning as L
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 from torchvision.transforms import v2
 
-from vision.catalogue import write_weights
 from vision.errors import FoveateError
+from vision.optim import OptimConfig, schedule, scheduled
 from vision.pretraining.checkpoint import load_encoder, read_init
 from vision.pretraining.classify import ClassifierConfig, create_classifier, load_classifier
 from vision.pretraining.data import PictureData
-from vision.recipes import load_recipe
-from vision.training import OptimConfig, fit, schedule, seed_everything
+from vision.recipes import Recipe
+from vision.training import Run, seed_step, training
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,10 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class FinetuneRecipe:
-    """Everything that determines a classifier; paths are relative to the data root.
+class FinetuneRecipe(Recipe):
+    """Everything that determines a classifier.
 
     Args:
-        name: of the weights it makes.
-        seed: of every random choice.
         train: tar or folder of pictures, in a folder a class.
         val: pictures held out.
         model: architecture and pictures.
@@ -61,12 +58,8 @@ class FinetuneRecipe:
         label_smoothing: share of the target that goes to all classes.
         teacher: a classifier to learn from; None for labels alone.
         validate_every: steps between validations.
-        licence: of the weights.
-        data: attribution of the data, kept in the weights.
     """
 
-    name: str
-    seed: int
     train: str
     val: str
     model: ClassifierConfig
@@ -78,8 +71,6 @@ class FinetuneRecipe:
     cutmix: float = 0.0
     label_smoothing: float = 0.1
     validate_every: int = 500
-    licence: str = ""
-    data: str = ""
 
 
 class FinetuneModule(L.LightningModule):
@@ -110,8 +101,7 @@ class FinetuneModule(L.LightningModule):
         self.hits: list[Tensor] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        # Seeded by the step, a resumed run draws what an unbroken one would.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        seed_step(self, self.recipe.seed)
         images, labels = self.blend(*batch)
         logits = self.model(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
@@ -162,12 +152,7 @@ class FinetuneModule(L.LightningModule):
             }
             for group in groups
         ]
-        adamw = AdamW(settings, betas=config.betas)
-        scheduler = LambdaLR(adamw, schedule(config))
-        return {
-            "optimizer": adamw,
-            "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step"),
-        }
+        return scheduled(AdamW(settings, betas=config.betas), schedule(config))
 
 
 def open_teacher(config: Teacher, classes: list[str]) -> nn.Module:
@@ -188,52 +173,24 @@ def blend(classes: int, mixup: float, cutmix: float) -> Callable[..., tuple[Tens
     return v2.RandomChoice(ways) if ways else v2.Identity()
 
 
-def train(
-    recipe: str,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Path:
-    """Train a classifier and write its weights to `out/<name>.safetensors`.
+@training(FinetuneRecipe)
+def train(run: Run[FinetuneRecipe]) -> Path:
+    """Train a classifier.
 
-    Args:
-        recipe: name of a shipped recipe or path of a TOML file.
-        data: root of the data sets that the recipe names.
-        out: folder for checkpoints, metrics and weights.
-        resume: go on from the last checkpoint in `out`.
-        init: pretrained backbone: weights that `foveate train droppos` wrote, or a checkpoint
-            that has timm's names.
-        overrides: `"optim.steps=100"` and the like.
-
-    Returns:
-        Path of the weights.
-
-    Raises:
-        FoveateError: an unusable recipe, data that is not there, or nothing to resume.
+    It begins with the backbone of weights that `foveate train droppos` wrote, or of a checkpoint
+    that has timm's names.
     """
-    config = load_recipe(FinetuneRecipe, recipe, overrides)
-    seed_everything(config.seed)
+    recipe = run.recipe
+    run.seed()
     loaders = PictureData(
-        data / config.train, data / config.val, config.model.view, config.optim, config.seed
+        run.data / recipe.train, run.data / recipe.val, recipe.model.view, recipe.optim, recipe.seed
     )
-    classes = loaders.pictures.classes
-    module = FinetuneModule(config, classes, None if init is None else read_init(init))
-    fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
-    path = out / f"{config.name}.safetensors"
-    write_weights(path, module.model.state_dict(), metadata(config, classes))
-    return path
-
-
-def metadata(recipe: FinetuneRecipe, classes: list[str]) -> dict[str, Any]:
-    """What the weights say of themselves."""
-    return {
-        "task": "classification",
-        "config": asdict(recipe.model),
-        "classes": classes,
-        "recipe": asdict(recipe),
-        "licence": recipe.licence,
-        "data": recipe.data,
-    }
+    init = None if run.init is None else read_init(run.init)
+    module = FinetuneModule(recipe, loaders.classes, init)
+    run.fit(module, loaders, recipe.optim, recipe.validate_every)
+    return run.write(
+        "classification",
+        module.model.state_dict(),
+        config=asdict(recipe.model),
+        classes=loaders.classes,
+    )

@@ -7,7 +7,6 @@ from typing import Any
 
 from vision.catalogue import open_weights
 from vision.devices import pick_device
-from vision.errors import FoveateError
 from vision.pretraining.data import ViewConfig
 from vision.pretraining.droppos import DropPos, create_droppos, create_encoder
 from vision.pretraining.pretext import DropPosConfig
@@ -63,9 +62,5 @@ def load_model(
     weights = open_weights(name, task="droppos")
     config = weights.config(ModelConfig)
     model = create_model(config)
-    try:
-        model.load_state_dict(weights.tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FoveateError(f"weights {weights.name!r} do not fit their model: {reason}") from None
+    weights.fill(model)
     return model.to(place).eval(), config

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision.catalogue import add_to_catalogue, read_weights, write_weights
+from vision.catalogue import read_weights
 from vision.errors import FoveateError
 from vision.pretraining import STUDIES
+from vision.release import arguments, enter, put, run
 
 SCORES = {
     "classification": ("top1", "top5"),
     "droppos": ("accuracy", "accuracy assigned", "chance"),
 }
 """Task of the weights -> figures of its evaluation that go into the catalogue."""
-
-LARGEST = 8_000_000
-"""Bytes that a file may have."""
 
 
 def release(
@@ -49,32 +46,26 @@ def release(
     task = weights.metadata["task"]
     if task not in SCORES:
         raise FoveateError(f"{trained} is for {task}; want {' or '.join(SCORES)}")
-    if trained.stat().st_size > LARGEST:
-        raise FoveateError(f"{trained} is larger than {LARGEST / 1e6:g} MB and does not ship")
     target = into / f"{name or trained.stem}.safetensors"
     metadata = {**weights.metadata, "history": [*history]}
-    write_weights(target, weights.tensors, metadata)
+    put(target, weights.tensors, metadata)
     (study,) = (study for study in STUDIES if study.name == task)
     report = study.load("evaluate")(str(target), images=images)
     score = {part: round(report[part], 4) for part in SCORES[task] if report[part] is not None}
-    write_weights(target, weights.tensors, {**metadata, "score": score})
-    add_to_catalogue(target, default=default)
+    enter(target, weights.tensors, metadata, score, default=default)
     return score
 
 
 def main() -> None:
     """Measure what a training wrote and enter it into the catalogue."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("trained", type=Path, help="weights that `foveate train` wrote")
+    parser = arguments(main.__doc__)
     parser.add_argument("--images", type=Path, required=True, help="held-out pictures")
     parser.add_argument("--name", help="that they ship under")
     parser.add_argument("--history", action="append", default=[], help="a line on their making")
-    parser.add_argument("--default", action="store_true", help="what their task uses")
-    parser.add_argument("--into", type=Path, default=Path("weights"))
     given = vars(parser.parse_args())
-    trained = given.pop("trained")
+    trained = given.pop("weights")
     print(f"{given['name'] or trained.stem}: {release(trained, **given)}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,15 +9,15 @@ from typing import Any, Literal
 import lightning as L
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from vision.backbones.sparsifiner import Sparsifiner
 from vision.backbones.sparsifiner_checkpoint import checkpoint_filter_fn
-from vision.catalogue import Weights, open_weights, write_weights
+from vision.catalogue import Weights, open_weights
 from vision.errors import FoveateError
+from vision.optim import OptimConfig, scheduled
 from vision.pretraining.classify import ClassifierConfig, create_classifier
 from vision.pretraining.data import PictureData
 from vision.pretraining.finetune import blend
@@ -28,17 +28,15 @@ from vision.pretraining.sparsifiner import (
     sparsifiner_loss,
     teach,
 )
-from vision.recipes import load_recipe
-from vision.training import OptimConfig, fit, seed_everything
+from vision.recipes import Recipe
+from vision.training import Run, seed_step, training
 
 
 @dataclass(frozen=True)
-class SparsifinerRecipe:
-    """Everything that determines a sparse model; paths are relative to the data root.
+class SparsifinerRecipe(Recipe):
+    """Everything that determines a sparse model.
 
     Args:
-        name: of the weights it makes.
-        seed: of every random choice.
         train: tar or folder of pictures, in a folder a class.
         val: pictures held out.
         model: a Sparsifiner and its pictures.
@@ -51,12 +49,8 @@ class SparsifinerRecipe:
         precision: see `OptimConfig`.
         mixup: strength of blending two pictures, 0 for none.
         label_smoothing: share of the target that goes to all classes.
-        licence: of the weights.
-        data: attribution of the data, kept in the weights.
     """
 
-    name: str
-    seed: int
     train: str
     val: str
     model: ClassifierConfig
@@ -69,8 +63,6 @@ class SparsifinerRecipe:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     mixup: float = 0.0
     label_smoothing: float = 0.1
-    licence: str = ""
-    data: str = ""
 
     def optim(self, stage: Stage) -> OptimConfig:
         """Length and settings of a stage."""
@@ -107,8 +99,7 @@ class SparsifinerModule(L.LightningModule):
         self.hits: list[Tensor] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        # Seeded by the step, a resumed run draws what an unbroken one would.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        seed_step(self, self.recipe.seed)
         images, labels = self.blend(*batch)
         target = labels if labels.ndim == 2 else F.one_hot(labels, self.model.num_classes).float()
         smoothing = self.recipe.label_smoothing
@@ -145,64 +136,36 @@ class SparsifinerModule(L.LightningModule):
         rates = cosine_schedule(
             1.0, stage.final_lr / stage.lr, stage.epochs, self.recipe.epoch, stage.warmup_epochs
         )
-        scheduler = LambdaLR(adamw, lambda step: rates[min(step, len(rates) - 1)])
-        return {
-            "optimizer": adamw,
-            "lr_scheduler": LRSchedulerConfigType(scheduler=scheduler, interval="step"),
-        }
+        return scheduled(adamw, lambda step: rates[min(step, len(rates) - 1)])
 
 
-def train(
-    recipe: str,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Path:
-    """Make a trained ViT sparse and write it to `out/<name>.safetensors`.
+@training(SparsifinerRecipe)
+def train(run: Run[SparsifinerRecipe]) -> Path:
+    """Make a trained ViT sparse: the one it begins with, which is its teacher too.
 
-    Args:
-        recipe: name of a shipped recipe or path of a TOML file.
-        data: root of the data sets that the recipe names.
-        out: folder for checkpoints, metrics and weights; each stage has one of its own there.
-        resume: go on from the last checkpoint in `out`.
-        init: the ViT to begin with and to learn from: weights for classification.
-        overrides: `"batch=32"` and the like.
-
-    Returns:
-        Path of the weights, which are for classification too.
-
-    Raises:
-        FoveateError: no `init`, an unusable recipe, or data that does not go with it.
+    Each stage has a folder of its own in that of the run.
     """
-    config = load_recipe(SparsifinerRecipe, recipe, overrides)
-    if init is None:
+    recipe = run.recipe
+    if run.init is None:
         raise FoveateError("a sparse model is made of a trained ViT: name its weights by --init")
-    dense = open_weights(init, task="classification")
+    dense = open_weights(run.init, task="classification")
     classes: list[str] = dense.metadata["classes"]
-    seed_everything(config.seed)
-    student = create_sparse(config.model, dense)
-    teacher = create_sparse(config.model, dense, mode="dense", token_keep_rate=1.0)
-    for number, stage in enumerate(config.stages):
-        optim, place = config.optim(stage), out / f"stage{number}"
-        loaders = PictureData(
-            data / config.train, data / config.val, config.model.view, optim, config.seed + number
-        )
-        if loaders.pictures.classes != classes:
-            raise FoveateError(f"{config.train} has not the classes that {init} knows")
-        fit(
-            SparsifinerModule(config, stage, student, teacher),
-            loaders,
-            optim,
-            place,
-            resume=resume and (number == 0 or (place / "last.ckpt").is_file()),
-            validate_every=min(optim.steps, 10 * config.epoch),
-        )
-    path = out / f"{config.name}.safetensors"
-    write_weights(path, student.state_dict(), metadata(config, classes))
-    return path
+    run.seed()
+    student = create_sparse(recipe.model, dense)
+    teacher = create_sparse(recipe.model, dense, mode="dense", token_keep_rate=1.0)
+    train, val = run.data / recipe.train, run.data / recipe.val
+    for number, stage in enumerate(recipe.stages):
+        optim, out = recipe.optim(stage), run.out / f"stage{number}"
+        loaders = PictureData(train, val, recipe.model.view, optim, recipe.seed + number)
+        if loaders.classes != classes:
+            raise FoveateError(f"{recipe.train} has not the classes that {run.init} knows")
+        module = SparsifinerModule(recipe, stage, student, teacher)
+        resume = run.resume and (number == 0 or (out / "last.ckpt").is_file())
+        part = replace(run, out=out, resume=resume)
+        part.fit(module, loaders, optim, min(optim.steps, 10 * recipe.epoch))
+    return run.write(
+        "classification", student.state_dict(), config=asdict(recipe.model), classes=classes
+    )
 
 
 def create_sparse(config: ClassifierConfig, dense: Weights, **changes: Any) -> Sparsifiner:
@@ -222,15 +185,3 @@ def create_sparse(config: ClassifierConfig, dense: Weights, **changes: Any) -> S
         raise FoveateError(f"{config.model} is no Sparsifiner")
     model.load_state_dict(checkpoint_filter_fn(dense.tensors, model))
     return model
-
-
-def metadata(recipe: SparsifinerRecipe, classes: list[str]) -> dict[str, Any]:
-    """What the weights say of themselves."""
-    return {
-        "task": "classification",
-        "config": asdict(recipe.model),
-        "classes": classes,
-        "recipe": asdict(recipe),
-        "licence": recipe.licence,
-        "data": recipe.data,
-    }

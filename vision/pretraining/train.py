@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
@@ -12,23 +11,21 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vision.catalogue import write_weights
+from vision.optim import OptimConfig, clip_each, optimizer
 from vision.pretraining.checkpoint import load_encoder, read_init
 from vision.pretraining.data import PictureData
 from vision.pretraining.metrics import PositionMetrics
 from vision.pretraining.model import ModelConfig, create_model
 from vision.pretraining.pretext import DropPosOutput
-from vision.recipes import load_recipe
-from vision.training import OptimConfig, clip_each, fit, optimizer, seed_everything
+from vision.recipes import Recipe
+from vision.training import Run, seed_step, training
 
 
 @dataclass(frozen=True)
-class DropPosRecipe:
-    """Everything that determines a pretrained backbone; paths are relative to the data root.
+class DropPosRecipe(Recipe):
+    """Everything that determines a pretrained backbone.
 
     Args:
-        name: of the weights it makes.
-        seed: of every random choice.
         train: tar or folder of pictures; labels are not used.
         val: pictures held out.
         model: backbone, pictures and pretext.
@@ -36,12 +33,8 @@ class DropPosRecipe:
         sigma: width of the soft targets in cells at the beginning; 0 for exact ones.
         sigma_decay: shrink it to 0 over the run.
         validate_every: steps between validations.
-        licence: of the weights.
-        data: attribution of the data, kept in the weights.
     """
 
-    name: str
-    seed: int
     train: str
     val: str
     model: ModelConfig
@@ -49,8 +42,6 @@ class DropPosRecipe:
     sigma: float = 1.0
     sigma_decay: bool = True
     validate_every: int = 500
-    licence: str = ""
-    data: str = ""
 
 
 class DropPosModule(L.LightningModule):
@@ -69,8 +60,7 @@ class DropPosModule(L.LightningModule):
         return recipe.sigma * left
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor | None:
-        # Seeded by the step, a resumed run draws what an unbroken one would.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        seed_step(self, self.recipe.seed)
         output: DropPosOutput = self.model(batch[0], self.model.smoothing(self.sigma()))
         if not torch.isfinite(output.loss):
             if self.recipe.model.pretext.conf_ignore and not output.weight.any():
@@ -113,51 +103,16 @@ class DropPosModule(L.LightningModule):
         return optimizer(self.model, self.recipe.optim, lambda _: False)
 
 
-def train(
-    recipe: str,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Path:
-    """Pretrain a backbone and write it, with its decoder, to `out/<name>.safetensors`.
-
-    Args:
-        recipe: name of a shipped recipe or path of a TOML file.
-        data: root of the data sets that the recipe names.
-        out: folder for checkpoints, metrics and weights.
-        resume: go on from the last checkpoint in `out`.
-        init: weights of the backbone to begin with, by name or path.
-        overrides: `"optim.steps=100"` and the like.
-
-    Returns:
-        Path of the weights.
-
-    Raises:
-        FoveateError: an unusable recipe, data that is not there, or nothing to resume.
-    """
-    config = load_recipe(DropPosRecipe, recipe, overrides)
-    seed_everything(config.seed)
-    module = DropPosModule(config)
-    if init is not None:
-        load_encoder(module.model.encoder, read_init(init))
+@training(DropPosRecipe)
+def train(run: Run[DropPosRecipe]) -> Path:
+    """Pretrain a backbone; it is written with its decoder."""
+    recipe = run.recipe
+    run.seed()
+    module = DropPosModule(recipe)
+    if run.init is not None:
+        load_encoder(module.model.encoder, read_init(run.init))
     loaders = PictureData(
-        data / config.train, data / config.val, config.model.view, config.optim, config.seed
+        run.data / recipe.train, run.data / recipe.val, recipe.model.view, recipe.optim, recipe.seed
     )
-    fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
-    path = out / f"{config.name}.safetensors"
-    write_weights(path, module.model.state_dict(), metadata(config))
-    return path
-
-
-def metadata(recipe: DropPosRecipe) -> dict[str, Any]:
-    """What the weights say of themselves."""
-    return {
-        "task": "droppos",
-        "config": asdict(recipe.model),
-        "recipe": asdict(recipe),
-        "licence": recipe.licence,
-        "data": recipe.data,
-    }
+    run.fit(module, loaders, recipe.optim, recipe.validate_every)
+    return run.write("droppos", module.model.state_dict(), config=asdict(recipe.model))

@@ -26,6 +26,16 @@ class FramePredictor(Protocol):
 
 
 @runtime_checkable
+class NamingPredictor(FramePredictor, Protocol):
+    """Predictor of a frame task with options that may differ from picture to picture.
+
+    Its `predict` also takes `names=`, one an image, as `FrameFiles.add` has them.
+    """
+
+    by_name: Literal[True]
+
+
+@runtime_checkable
 class StreamPredictor(Protocol):
     """Predictor of a stream task: frames come in, events go out, memory stays bounded."""
 
@@ -47,7 +57,8 @@ class SourceLike(Protocol):
     """What is known of a video or of pictures before they are read.
 
     `width` and `height` are those of the first upright frame in pixels, `fps` its average
-    frames/s and `duration` its seconds; both None when nobody knows, as of live sources.
+    frames/s and `duration` its seconds; both None when nobody knows, as of live sources. `pictures`
+    says that it is pictures, whose times are made up.
     """
 
     @property
@@ -61,6 +72,9 @@ class SourceLike(Protocol):
 
     @property
     def duration(self) -> float | None: ...
+
+    @property
+    def pictures(self) -> bool: ...
 
 
 class Files(Protocol):
@@ -131,7 +145,7 @@ class Study:
         summary: one line for help.
         evaluate: function `(weights, **eval_options) -> dict`, run by `foveate eval NAME`.
         report: function that prints what `evaluate` returned as tables.
-        train: function `(recipe, ...) -> Path`, run by `foveate train NAME`.
+        train: function made by `vision.training.training`, run by `foveate train NAME`.
         eval_options: options of `foveate eval NAME` beside `--weights`, passed to `evaluate`.
         show: function `(image, weights, seed=..., device=...) -> (picture, line)`, run by
             `foveate NAME-show IMAGE`.

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kernels.sparse_connectivity import block_attention, keep_largest, reference, sparse_attention
+from kernels.sparse_connectivity import (
+    block_attention,
+    cpu,
+    keep_largest,
+    reference,
+    sparse_attention,
+)
 
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -61,9 +67,15 @@ def test_budget_must_fit(budget):
         keep_largest(torch.rand(2, 9), budget)
 
 
+@pytest.fixture(params=["rows", "fused"])
+def either_form(request, monkeypatch):
+    """Compressed rows, and what takes their place among few keys."""
+    monkeypatch.setattr(cpu, "FEW", 0 if request.param == "rows" else 9)
+
+
 @pytest.mark.parametrize("name", masks())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_csr_equals_the_definition(name, dtype):
+def test_chosen_keys_equal_the_definition(name, dtype, either_form):
     query, key, value = heads(dtype=dtype)
     value = value[..., :5]
     mask = masks()[name]
@@ -75,7 +87,7 @@ def test_csr_equals_the_definition(name, dtype):
     torch.testing.assert_close(ours.double(), expected, rtol=tolerance, atol=tolerance)
 
 
-def test_all_keys_make_dense_attention():
+def test_all_keys_make_dense_attention(either_form):
     query, key, value = heads()
     dense = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=0.4)
     for backend in ("cpu", "reference"):
@@ -88,9 +100,11 @@ def test_empty_batch(backend):
     query, key, value = (x[:0] for x in heads())
     mask = keep_largest(random(0, 3, 7, 9), 4, backend)
     assert sparse_attention(query, key, value, mask, 1.0, backend=backend).shape == (0, 3, 7, 8)
+    index = torch.zeros(0, 3, 2, 1, dtype=torch.int64)
+    assert block_attention(query, key, value, index, 1.0, 4, 4, None, backend).shape == (0, 3, 7, 8)
 
 
-def test_csr_takes_large_scores():
+def test_large_scores(either_form):
     query, key, value = (100 * x for x in heads())
     for mask in masks().values():
         ours = sparse_attention(query, key, value, mask, 1.0, backend="cpu")
@@ -155,7 +169,7 @@ def test_opcheck(backend):
     torch.library.opcheck(torch.ops.foveate.sparse_attention.default, arguments)
 
 
-def test_opcheck_of_what_they_call():
+def test_opcheck_of_what_they_call(either_form):
     query, key, value = heads()
     torch.library.opcheck(torch.ops.foveate.keep_largest_cpu.default, (random(3, 9), 4))
     arguments = (query, key, value, masks()["even"], 0.4)

@@ -77,8 +77,11 @@ def test_output_is_input_times_attention(form, x):
 def test_gradients_reach_everything(form, x):
     module = make(form)
     module(x.requires_grad_()).square().sum().backward()
-    for tensor in (x, *module.parameters()):
-        assert tensor.grad.abs().sum() > 0
+    assert x.grad.abs().sum() > 0
+    for name, parameter in module.named_parameters():
+        # That bias shifts a projection whose mean is then taken away: none but for rounding.
+        if name != "weigh.to_attn.bias":
+            assert parameter.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("form", FORMS)

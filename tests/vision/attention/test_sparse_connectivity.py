@@ -63,6 +63,18 @@ def test_dropped_tokens_are_gone_and_nothing_else_changes():
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("query_block", "key_block"), [(4, 3), (17, 17), (1, 1)])
+def test_a_block_is_scored_as_its_mean_query_and_by_the_mean_of_its_keys(query_block, key_block):
+    predictor = attention(predictor={"coefficient_topk": None}).mask_predictor
+    q, k = torch.randn(2, 3, HEADS, TOKENS, DIM // HEADS).unbind(0)
+    matrices = predictor.matrices(None, None, None)
+    scores = predictor.score(block_means(q, query_block), k, *matrices)
+    torch.testing.assert_close(
+        predictor.score_blocks(q, k, *matrices, query_block, key_block),
+        block_means(scores.mT, key_block).mT,
+    )
+
+
 def test_a_small_token_mask_leaves_no_trace():
     module = attention(predictor={"keep_rate": 0.6}).mask_predictor
     q, k = torch.randn(2, 1, HEADS, TOKENS, DIM // HEADS).unbind(0)

@@ -124,6 +124,16 @@ def test_features_only_with_norms_has_no_idle_parameter():
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_of_features_with_norms():
+    model = timm.create_model(
+        "biformer_tiny", **SHALLOW, features_only=True, feature_norms=True, out_indices=(1, 2)
+    )
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(torch.jit.script(model.eval())(x), model(x))
+
+
 def test_gradient_checkpointing_changes_no_gradient():
     model = shallow().train()
     recomputing = copy.deepcopy(model)

@@ -118,6 +118,16 @@ def test_features_only_and_detection():
     assert [tuple(f.shape[2:]) for f in pyramid(x).values()] == [(8, 12), (4, 6), (2, 3)]
 
 
+def test_features_as_tokens(model, x):
+    maps = model.forward_intermediates(x, intermediates_only=True)
+    tokens = model.forward_intermediates(x, output_fmt="NLC", intermediates_only=True)
+    assert [tuple(t.shape) for t in tokens] == [(2, 15, 24)] * 2
+    for one, other in zip(maps, tokens, strict=True):
+        assert one.flatten(2).mT.equal(other)
+    with pytest.raises(ValueError, match="NCHW"):
+        model.forward_intermediates(x, output_fmt="NHWC")
+
+
 @pytest.mark.parametrize(
     "clone", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"]
 )

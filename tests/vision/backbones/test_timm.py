@@ -42,6 +42,14 @@ TESTS = {
     upstream.test_model_forward_fx_torchscript: (1,),
 }
 
+TESTS_OF_ANY_SIZE = {
+    upstream.test_reset_classifier_keeps_pool: (),
+    upstream.test_feature_getter_stage_ends_torchscript: (),
+    upstream.test_head_hidden_size: ({},),
+    upstream.test_prune_intermediate_layers_last_feature: (True,),
+}
+"""Tests that timm runs over chosen models; they take pictures of several sizes."""
+
 
 def test_family_is_registered():
     assert {*WHOLE, "biformer_small", "biformer_base", "biformer_stl"} <= set(NAMES)
@@ -61,3 +69,11 @@ def test_upstream(test, name, monkeypatch):
         smaller = next(args for start, args in SMALLER.items() if name.startswith(start))
         monkeypatch.setattr(upstream, "create_model", lambda *a, **k: create(*a, **smaller, **k))
     test(name, *arguments)
+
+
+@pytest.mark.parametrize("name", ["biformer_pico", "gaussian_vit_nano"])
+@pytest.mark.parametrize("test", TESTS_OF_ANY_SIZE, ids=lambda test: test.__name__)
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_upstream_of_any_size(test, name):
+    test(name, *TESTS_OF_ANY_SIZE[test])

@@ -12,12 +12,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tests.parity import BACKWARD, EXACT, Adapter, Check, Fixture, FixtureError, compare
+from vision.optim import OptimConfig, clip_each, optimizer
 from vision.pretraining.checkpoint import load_encoder, translate
 from vision.pretraining.droppos import DropPos
 from vision.pretraining.losses import position_loss
 from vision.pretraining.positions import random_masking, sincos_position_embedding, smoothing_map
 from vision.pretraining.pretext import DropPosConfig, DropPosOutput, Noise
-from vision.training import OptimConfig, clip_each, optimizer
 
 Args = dict[str, Any]
 

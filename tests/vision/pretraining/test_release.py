@@ -77,7 +77,7 @@ def test_what_does_not_ship(classifier, pictures, tmp_path, monkeypatch):
     shelf.mkdir()
     with pytest.raises(FoveateError, match="is for detection"):
         release.release(other, images=pictures / "val.tar", into=shelf)
-    monkeypatch.setattr(release, "LARGEST", 1000)
+    monkeypatch.setattr("vision.release.LARGEST", 1000)
     with pytest.raises(FoveateError, match=r"larger than 0\.001 MB"):
         release.release(classifier, images=pictures / "val.tar", into=shelf)
     assert list(shelf.iterdir()) == []

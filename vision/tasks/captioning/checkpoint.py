@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,7 +14,7 @@ from torch.nn.functional import normalize
 
 from vision.errors import FoveateError
 from vision.tasks.captioning.encoder import RegionEncoder
-from vision.tasks.captioning.model import Captioner
+from vision.tasks.captioning.model import Captioner, CaptionerConfig
 
 NAMES = {
     "roi_feat_extractor.vis_classifiers_bias": "encoder.regions.class_bias",
@@ -46,6 +47,51 @@ UNUSED = (
     "attended_roi_decoder_core.",  # the decoder's LSTMs again, and an attention never used
 )
 """Beginnings of published names that have no part in the computation."""
+
+
+def open_published(path: Path, *, overwrite_attention: bool = False, **settings: Any) -> Captioner:
+    """The published video captioner from its checkpoint; sizes follow from the tensors.
+
+    Args:
+        path: `model-best.pth`, or a safetensors copy of its tensors.
+        overwrite_attention: see `load_published`.
+        settings: fields of `CaptionerConfig` that tensors do not tell, such as `length`,
+            `temperature` or `hide_low_scores`.
+
+    Returns:
+        The captioner, in evaluation mode.
+
+    Raises:
+        FoveateError: no such file, or no checkpoint of the published captioner.
+    """
+    published = read_published(path)
+    try:
+        words, word_width = published["embed.0.weight"].shape
+        feature_width, region_width = published["roi_feat_extractor.ctx2pool_grd.0.weight"].shape
+        gates, hidden = published["roi_feat_extractor.context_enc.weight_hh_l0"].shape
+        sizes: dict[str, Any] = {
+            "words": words,
+            "word_width": word_width,
+            "classes": len(published["roi_feat_extractor.vis_classifiers_bias"]) - 1,
+            "width": published["logit.weight"].shape[1],
+            "attention_width": len(published["decoder_core.soft_attn.h2attn.bias"]),
+            "region_width": region_width,
+            "feature_width": feature_width,
+        }
+    except (KeyError, ValueError) as error:
+        raise FoveateError(f"{path} is no checkpoint of the published captioner: {error}") from None
+    additive = "decoder_core.soft_attn.alpha_net.weight" in published
+    model = Captioner(
+        CaptionerConfig(
+            variant="video",
+            attention="additive" if additive else "dot",
+            recurrent="gru" if gates == 3 * hidden else "lstm",
+            **sizes,
+            **settings,
+        )
+    )
+    load_published(model, published, overwrite_attention=overwrite_attention)
+    return model.eval()
 
 
 def translate(published: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,22 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.ops import box_iou
 
 from vision.errors import FoveateError
 from vision.tasks.captioning.encoder import Batch, PictureInputs
+from vision.tasks.captioning.imagination import Imagination, Picture, pick
 from vision.tasks.captioning.regions import Region
 from vision.tasks.captioning.views import View, join
 from vision.tasks.captioning.vocabulary import Vocabulary, tokenise
-from vision.tasks.detection.data import load_json
-
-Rng = np.random.Generator
-
-LIKE = 0.65
-"""Cosine from which two sets of categories, rare ones weighing more, are nearly the same."""
-
-BORROWED = 0.35
-"""How often a picture that shows nearly the same is taken instead of a made-up one."""
+from vision.tasks.detection.coco import load_json
 
 
 @dataclass(frozen=True)
@@ -43,25 +35,6 @@ class PicturesConfig:
 
     annotations: str
     images: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An annotated picture as seen.
-
-    Args:
-        id: of the picture.
-        found: its detections, as at inference.
-        true: its annotated boxes; their labels are what a detection on them says, if any.
-        classes: `(N,)` int64 class of each annotated box from 1 on.
-        targets: `(M,)` int64 class of each detection from 1 on, 0 when nobody knows.
-    """
-
-    id: int
-    found: View
-    true: View
-    classes: Tensor
-    targets: Tensor
 
 
 def read_text(path: Path) -> dict[int, list[list[str]]]:
@@ -101,28 +74,6 @@ def true_regions(truth: Mapping[str, Any]) -> dict[int, list[Region]]:
     return dict(found)
 
 
-def match(identity: int, found: View, true: View) -> Picture:
-    """Tell detections and annotated boxes of one picture of each other.
-
-    An annotated box takes the label and score of the best detection on it, so that it looks as
-    it would at inference; a detection takes the class of the box it lies on, as its target.
-    """
-    overlaps = box_iou(found.boxes[:, :4], true.boxes[:, :4])
-    labels = torch.zeros_like(true.labels)
-    confidence = torch.zeros_like(true.confidence)
-    targets = torch.zeros_like(found.labels)
-    if overlaps.numel():
-        best, place = overlaps.max(0)
-        on = best > 0.5
-        labels[on], confidence[on] = found.labels[place[on]], found.confidence[place[on]]
-        best, place = overlaps.max(1)
-        targets = torch.where(best > 0.5, true.labels[place], 0)
-    seen = View(
-        true.overall, true.grid, true.regions, true.boxes, labels=labels, confidence=confidence
-    )
-    return Picture(identity, found, seen, true.labels, targets)
-
-
 @dataclass(frozen=True)
 class Sample:
     """What training takes.
@@ -138,62 +89,6 @@ class Sample:
     targets: Tensor
     caption: Tensor
     positive: Tensor
-
-
-class Imagination:
-    """Makes up a picture for a caption from annotated pictures.
-
-    Every category that the caption names gets regions of that category, from any picture, and
-    some others are mixed in. Grid and whole come from a picture that shows nearly the same
-    categories; without one, they are zero. Sometimes that picture is taken as it is.
-
-    Args:
-        pictures: annotated ones.
-        classes: number of classes.
-    """
-
-    def __init__(self, pictures: Sequence[Picture], classes: int) -> None:
-        self.pictures = pictures
-        places: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        shown = np.zeros((len(pictures), classes + 1), np.float32)
-        for p, picture in enumerate(pictures):
-            for n, label in enumerate(picture.classes.tolist()):
-                places[label].append((p, n))
-                shown[p, label] = 1
-        self.places = dict(places)
-        self.rarity = np.log(len(pictures) / np.maximum(shown.sum(0), 1)).astype(np.float32)
-        weighted = shown * self.rarity
-        self.shown = weighted / np.maximum(np.linalg.norm(weighted, axis=1, keepdims=True), 1e-6)
-        self.others = [place for found in self.places.values() for place in found]
-        self.nothing = pictures[0].true.without_surroundings()
-
-    def __call__(self, classes: Sequence[int], rng: Rng) -> tuple[View, Tensor]:
-        """A picture of these classes, and the class of each of its regions."""
-        like = self._like(classes, rng)
-        if like is not None and rng.random() < BORROWED:
-            return like.found, like.targets
-        places = []
-        for label in classes:
-            known = self.places.get(label, [])
-            for _ in range(min(len(known), 1 + rng.binomial(2, 0.3))):
-                places.append((label, *pick(known, rng)))
-        for _ in range(rng.integers(0, 5)):
-            p, n = pick(self.others, rng)
-            places.append((int(self.pictures[p].classes[n]), p, n))
-        rng.shuffle(places)
-        rows = [self.pictures[p].true.rows([n]) for _, p, n in places]
-        seen = rng.random() < 0.7
-        view = like.true if like is not None and seen else self.nothing
-        labels = torch.tensor([label for label, _, _ in places], dtype=torch.long)
-        return view.with_regions(rows), labels
-
-    def _like(self, classes: Sequence[int], rng: Rng) -> Picture | None:
-        """One of the pictures that show nearly these classes, if there are any."""
-        wanted = np.zeros(self.shown.shape[1], np.float32)
-        wanted[list(classes)] = self.rarity[list(classes)]
-        likeness = self.shown @ wanted / max(float(np.linalg.norm(wanted)), 1e-6)
-        chosen = pick(np.argsort(-likeness)[:4].tolist(), rng)
-        return self.pictures[chosen] if likeness[chosen] > LIKE else None
 
 
 class CaptionDataset(Dataset[Sample]):
@@ -285,11 +180,6 @@ class CaptionDataset(Dataset[Sample]):
         return Sample(view, targets, torch.tensor(words), positive)
 
 
-def pick(rows: Sequence[Any], rng: Rng) -> Any:
-    """One of them."""
-    return rows[int(rng.integers(len(rows)))]
-
-
 @dataclass(frozen=True)
 class CaptionBatch(Batch):
     """Samples together: `captions` `(B, L)`, `targets` `(B, N)`, `positive` `(B, L, N)`."""
@@ -317,4 +207,7 @@ def collate(samples: Sequence[Sample]) -> CaptionBatch:
 def named_classes(path: Path, categories: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Class number from 1 on of each word that names one, from `{word: category id}`."""
     numbers = {c["id"]: i for i, c in enumerate(categories, 1)}
-    return {word: numbers[c] for word, c in load_json(path).items() if c in numbers}
+    named = load_json(path)
+    if not isinstance(named, dict) or not all(isinstance(c, int) for c in named.values()):
+        raise FoveateError(f"{path} holds no words and their category ids: {{word: id}}")
+    return {word: numbers[c] for word, c in named.items() if c in numbers}

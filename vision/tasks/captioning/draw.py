@@ -1,4 +1,4 @@
-"""Captions painted under their frame, words in the colours of their boxes."""
+"""Captions painted on their frame as subtitles, words in the colours of their boxes."""
 
 from __future__ import annotations
 
@@ -13,39 +13,29 @@ from vision.tasks.captioning.results import Caption, Phrase
 from vision.tasks.detection.draw import PALETTE
 
 SMALLEST = 96
-"""Sides in pixels below which a strip of text could not be read, so that there is none."""
-
-LINES = 3
-"""Lines of the strip: enough for the longest caption, so that all frames of a video are alike."""
+"""Sides in pixels below which text could not be read, so that there is none."""
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-PAPER, INK = (24, 24, 24), (235, 235, 235)
+INK = (245, 245, 245)
+
+SHADE = 0.3
+"""What is left of the light of the picture behind the text."""
 
 
 def draw(frame: Frame, result: Caption) -> Frame:
-    """Paint the boxes of a caption's phrases, and the caption on a strip under the picture.
+    """Paint the boxes of a caption's phrases, and the caption over a dark band at the bottom.
 
     Args:
         frame: `(H, W, 3)` uint8 RGB; left as it is.
         result: caption of the frame.
 
     Returns:
-        A picture of the same size: the painted one, a little smaller, over the strip. Frames too
-        small for text come back with boxes alone.
+        A painted copy. Frames too small for text come back with boxes alone.
     """
-    height, width = frame.shape[:2]
-    painted = _boxes(frame, result.phrases)
-    if min(height, width) < SMALLEST:
-        return painted
-    text = _Text.fitting(width, height)
-    room = height - text.height
-    scale = room / height
-    small = cv2.resize(painted, (max(1, round(width * scale)), room), interpolation=cv2.INTER_AREA)
-    page = np.full_like(frame, PAPER)
-    left = (width - small.shape[1]) // 2
-    page[:room, left : left + small.shape[1]] = small
-    _write(page, room, text, result)
-    return page
+    picture = _boxes(frame, result.phrases)
+    if result.caption and min(frame.shape[:2]) >= SMALLEST:
+        _subtitle(picture, result)
+    return picture
 
 
 def colours(phrases: list[Phrase]) -> list[tuple[int, int, int]]:
@@ -73,15 +63,25 @@ def _boxes(frame: Frame, phrases: list[Phrase]) -> Frame:
 
 @dataclass(frozen=True)
 class _Text:
-    """How large text is: OpenCV's scale and its thickness."""
+    """How large text is: OpenCV's scale, and what follows from it."""
 
     scale: float
 
     @classmethod
-    def fitting(cls, width: int, height: int) -> _Text:
-        """Text of which 40 letters fill the width, and the lines at most a third of the height."""
+    def fitting(cls, words: list[str], width: int, height: int) -> tuple[_Text, list[list[str]]]:
+        """The largest text whose lines take a third of the height at most, and these lines.
+
+        There is room for 40 letters in a line, or for the longest word.
+        """
         letter = cv2.getTextSize("n", FONT, 1.0, 1)[0][0]
-        return cls(min(width / (40 * letter), height / (3 * LINES * 32)))
+        text = cls(min(width / (40 * letter), height / (8 * 32)))
+        while text.scale > 0.1:
+            lines = text.wrap(words, width - text.line)
+            widest = max(text.width(" ".join(line)) for line in lines)
+            if widest <= width - text.line and len(lines) * text.line <= height / 3:
+                break
+            text = cls(0.9 * text.scale)
+        return text, text.wrap(words, width - text.line)
 
     @property
     def thickness(self) -> int:
@@ -93,17 +93,12 @@ class _Text:
         """Height of a line in pixels."""
         return max(8, round(32 * self.scale))
 
-    @property
-    def height(self) -> int:
-        """Height of the strip in pixels."""
-        return LINES * self.line + self.line // 2
-
     def width(self, words: str) -> int:
         """Width of words in pixels."""
         return int(cv2.getTextSize(words, FONT, self.scale, self.thickness)[0][0])
 
     def wrap(self, words: list[str], width: int) -> list[list[str]]:
-        """Words in lines no wider than `width` pixels."""
+        """Words in lines no wider than `width` pixels, a longer word alone in its line."""
         lines: list[list[str]] = [[]]
         for word in words:
             if lines[-1] and self.width(" ".join([*lines[-1], word])) > width:
@@ -112,30 +107,31 @@ class _Text:
         return lines
 
 
-def _write(page: Frame, top: int, text: _Text, result: Caption) -> None:
-    """Write the caption in the middle of the strip, words in the colours of their phrases."""
-    room = page.shape[1] - text.line
-    words = result.caption.split()
-    strip = page.shape[0] - top
-    while len(lines := text.wrap(words, room)) > LINES and text.scale > 0.1:
-        text = _Text(0.9 * text.scale)
+def _subtitle(picture: Frame, result: Caption) -> None:
+    """Write the caption at the bottom, in place, words in the colours of their phrases."""
+    height, width = picture.shape[:2]
+    text, lines = _Text.fitting(result.caption.split(), width, height)
+    top = height - len(lines) * text.line - text.line // 2
+    picture[top:] = picture[top:] * SHADE
     tints = list(zip(result.phrases, colours(result.phrases), strict=True))
-    y = top + (strip - len(lines) * text.line) // 2 + round(0.75 * text.line)
+    y = top + text.line
     start = 0
     for line in lines:
-        x = (page.shape[1] - text.width(" ".join(line))) // 2
+        x = (width - text.width(" ".join(line))) // 2
         for word in line:
             colour = INK
             for phrase, tint in tints:
                 if phrase.box and phrase.start <= start < phrase.end:
                     colour = _legible(tint)
-            cv2.putText(page, word, (x, y), FONT, text.scale, colour, text.thickness, cv2.LINE_AA)
+            cv2.putText(
+                picture, word, (x, y), FONT, text.scale, colour, text.thickness, cv2.LINE_AA
+            )
             x += text.width(f"{word} ")
             start += len(word) + 1
         y += text.line
 
 
 def _legible(colour: tuple[int, int, int]) -> tuple[int, int, int]:
-    """A colour made bright enough for the dark strip."""
+    """A colour made bright enough for the dark band."""
     red, green, blue = (round(c + (255 - c) * 0.35) for c in colour)
     return red, green, blue

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from vision.errors import FoveateError
-from vision.tasks.captioning.baselines import consensus, nearest_captions
+from vision.results import Box
+from vision.tasks.captioning.annotated import read_annotated
+from vision.tasks.captioning.baselines import nearest_captions
 from vision.tasks.captioning.metrics import (
     GroundedPrediction,
     GroundedSentence,
@@ -21,9 +22,15 @@ from vision.tasks.captioning.predict import BEAM, CaptionPredictor
 from vision.tasks.captioning.regions import PictureRegions
 from vision.tasks.captioning.results import Caption, Phrase
 from vision.tasks.captioning.vocabulary import tokenise
-from vision.tasks.detection.data import Pictures, load_json
+from vision.tasks.detection.data import Pictures
 
 BATCH = 8
+
+DRAWS = 20
+"""Draws of a region at random whose scores are averaged."""
+
+Point = Callable[[Caption, Phrase], Box]
+"""Chooses the box of a phrase."""
 
 
 def evaluate(
@@ -44,8 +51,8 @@ def evaluate(
         annotations: COCO file with `captions`; grounding is judged where `annotations` holds
             boxes and captions say which of their words name a category (`grounding`).
         images: uncompressed tar or folder that holds the pictures.
-        train_annotations: training pictures with captions, for the rows that need no model: one
-            caption for all pictures, and the captions of the most similar training pictures.
+        train_annotations: training pictures with captions, for one more row that needs no
+            captioner: the captions of the most similar of them.
         train_images: tar or folder that holds these.
         beam: hypotheses that are kept at each word.
         bootstrap: resamples of the pictures for 95 % intervals.
@@ -53,40 +60,40 @@ def evaluate(
 
     Returns:
         `images`; `captions`: for each row its `scores` and `intervals` as fractions; and, where
-        there are boxes, `grounding`: scores of the boxes that attention alone points to, and of
-        those that are returned, which take the regions' classes into account.
+        there are boxes, `grounding`: for each way to choose the boxes of phrases its scores.
 
     Raises:
         FoveateError: files that are missing, or hold no captions.
     """
-    truth = _with_captions(annotations)
+    truth = read_annotated(annotations, images)
+    references = truth.references
     predictor = CaptionPredictor.from_weights(weights, device=device)
-    seen = dict(_look(predictor, Pictures(images, truth)))
-    ids = list(seen)
-    described = predictor_captions(predictor, seen, beam)
-    references = _references(truth)
-    rows: dict[str, dict[Hashable, str]] = {"captioner": {i: described[i].caption for i in ids}}
+    seen = dict(_look(predictor, truth.pictures))
+    described = _describe(predictor, seen, beam)
+    rows: dict[str, dict[Hashable, str]] = {
+        "captioner": {i: result.caption for i, result in described.items()}
+    }
     if train_annotations is not None and train_images is not None:
-        rows |= _floor(predictor, seen, train_annotations, train_images)
-    report: dict[str, Any] = {"images": len(ids), "captions": {}}
-    for name, said in rows.items():
-        result = caption_scores(references, said, bootstrap=bootstrap)
-        report["captions"][name] = {"scores": result.scores, "intervals": result.intervals}
-    sentences = grounded_sentences(truth)
-    if sentences:
-        lemmas = predictor.named
-        report["grounding"] = {
-            name: grounding_scores(
-                sentences,
-                {i: grounded(described[i], lemmas, attention_alone=alone) for i in sentences},
-                lemmas=lemmas,
-            )
-            for name, alone in (("attention", True), ("returned", False))
-        }
+        rows["nearest pictures"] = _nearest(predictor, seen, train_annotations, train_images)
+    if predictor.constant is not None:
+        rows["one for all"] = dict.fromkeys(references, predictor.constant)
+    scores = {
+        name: caption_scores(references, said, bootstrap=bootstrap) for name, said in rows.items()
+    }
+    report: dict[str, Any] = {
+        "images": len(seen),
+        "captions": {
+            name: {"scores": row.scores, "intervals": row.intervals} for name, row in scores.items()
+        },
+    }
+    if min(len(texts) for texts in references.values()) > 1:
+        report["captions"]["one person"] = _one_person(references)
+    if truth.sentences:
+        report["grounding"] = _grounding(truth.sentences, described, predictor.named)
     return report
 
 
-def predictor_captions(
+def _describe(
     predictor: CaptionPredictor, seen: Mapping[int, PictureRegions], beam: int
 ) -> dict[Hashable, Caption]:
     """Captions of pictures by id."""
@@ -99,106 +106,93 @@ def predictor_captions(
     return found
 
 
-def grounded_sentences(truth: Mapping[str, Any]) -> dict[Hashable, list[GroundedSentence]]:
-    """Reference captions of pictures with boxes.
-
-    There is no link between a word and one box: any box of the word's category shows it.
-    """
-    names = {c["id"]: c["name"] for c in truth["categories"]}
-    boxes: dict[tuple[int, int], list[list[float]]] = defaultdict(list)
-    for a in truth["annotations"]:
-        x, y, w, h = a["bbox"]
-        boxes[a["image_id"], a["category_id"]].append([x, y, x + w, y + h])
-    pictured = {image for image, _ in boxes}
-    found: dict[Hashable, list[GroundedSentence]] = defaultdict(list)
-    for caption in truth["captions"]:
-        image = caption["image_id"]
-        if image in pictured:
-            entries = [
-                (names[g["category_id"]], g["index"], box)
-                for g in caption.get("grounding", [])
-                for box in boxes[image, g["category_id"]]
-            ]
-            found[image].append(
-                GroundedSentence(
-                    tokens=tokenise(caption["caption"]),
-                    labels=[label for label, _, _ in entries],
-                    words=[word for _, word, _ in entries],
-                    boxes=[box for _, _, box in entries],
-                    frames=[0] * len(entries),
-                )
-            )
-    return dict(found)
+def _one_person(references: Mapping[Hashable, list[str]]) -> dict[str, dict[str, Any]]:
+    """Scores of one reference against the others, which are one less: mean over which one."""
+    count = min(len(texts) for texts in references.values())
+    scores = [
+        caption_scores(
+            {i: texts[:n] + texts[n + 1 :] for i, texts in references.items()},
+            {i: texts[n] for i, texts in references.items()},
+        ).scores
+        for n in range(count)
+    ]
+    return {
+        "scores": {k: float(np.mean([one[k] for one in scores])) for k in scores[0]},
+        "intervals": {},
+    }
 
 
-def grounded(
-    result: Caption, named: Mapping[str, str], *, attention_alone: bool
-) -> GroundedPrediction:
+def _grounding(
+    sentences: Mapping[Hashable, list[GroundedSentence]],
+    described: Mapping[Hashable, Caption],
+    named: Mapping[str, str],
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Scores of the boxes of phrases, by what chooses them: the captioner, and floors."""
+    rng = np.random.default_rng(0)
+
+    def scores(point: Point) -> dict[str, dict[str, float]]:
+        said = {i: grounded(described[i], named, point) for i in sentences}
+        return grounding_scores(sentences, said, lemmas=named, skip_unannotated=False)
+
+    draws = [
+        scores(lambda caption, _: caption.regions[rng.integers(len(caption.regions))].box)
+        for _ in range(DRAWS)
+    ]
+    return {
+        "returned": scores(lambda _, phrase: phrase.box or (0, 0, 0, 0)),
+        "attention": scores(most_attended),
+        "detector": scores(surest_of_label),
+        "chance": {
+            mode: {kind: float(np.mean([draw[mode][kind] for draw in draws])) for kind in kinds}
+            for mode, kinds in draws[0].items()
+        },
+    }
+
+
+def most_attended(caption: Caption, phrase: Phrase) -> Box:
+    """The region that attention alone points to."""
+    best = max(range(len(phrase.attention)), key=phrase.attention.__getitem__)
+    return caption.regions[best].box
+
+
+def surest_of_label(caption: Caption, phrase: Phrase) -> Box:
+    """The detector's surest box of the phrase's class, or of any class, without attention."""
+    return max(caption.regions, key=lambda r: (r.label == phrase.label, r.score)).box
+
+
+def grounded(result: Caption, named: Mapping[str, str], point: Point) -> GroundedPrediction:
     """A caption's phrases and their boxes, as grounding metrics take them.
 
     Args:
         result: the caption.
         named: words that references are annotated by; phrases that end otherwise, such as "stop
             sign", are left out, since no reference could have them.
-        attention_alone: take the most attended region instead of the one that was returned.
+        point: what chooses a phrase's box.
     """
     phrases = [p for p in result.phrases if p.box and tokenise(p.text)[-1] in named]
-
-    def box(phrase: Phrase) -> list[float]:
-        if not attention_alone:
-            return list(phrase.box or ())
-        best = max(range(len(phrase.attention)), key=phrase.attention.__getitem__)
-        return list(result.regions[best].box)
-
     return GroundedPrediction(
         labels=[p.label for p in phrases],
         words=[len(tokenise(result.caption[: p.end])) - 1 for p in phrases],
-        boxes=[[box(p)] for p in phrases],
+        boxes=[[list(point(result, p))] for p in phrases],
     )
-
-
-def _with_captions(path: Path) -> dict[str, Any]:
-    truth: dict[str, Any] = load_json(path)
-    for key in ("images", "annotations", "categories", "captions"):
-        if key not in truth:
-            raise FoveateError(f"{path} is no COCO file with captions: no {key!r}")
-    described = {c["image_id"] for c in truth["captions"]}
-    truth["images"] = [i for i in truth["images"] if i["id"] in described]
-    if not truth["images"]:
-        raise FoveateError(f"{path} has a caption for none of its pictures")
-    return truth
-
-
-def _references(truth: Mapping[str, Any]) -> dict[Hashable, list[str]]:
-    found: dict[Hashable, list[str]] = {i["id"]: [] for i in truth["images"]}
-    for caption in truth["captions"]:
-        if caption["image_id"] in found:
-            found[caption["image_id"]].append(caption["caption"])
-    return found
 
 
 def _look(predictor: CaptionPredictor, pictures: Pictures) -> Iterator[tuple[int, PictureRegions]]:
     for start in range(0, len(pictures), BATCH):
         rows = [pictures[i] for i in range(start, min(start + BATCH, len(pictures)))]
-        found = predictor.regions.extract([image for _, image in rows])
+        found = predictor.look([image for _, image in rows])
         yield from zip((i for i, _ in rows), found, strict=True)
 
 
-def _floor(
+def _nearest(
     predictor: CaptionPredictor, seen: Mapping[int, PictureRegions], path: Path, images: Path
-) -> dict[str, dict[Hashable, str]]:
-    """Captions by id that need no captioner."""
-    truth = _with_captions(path)
-    references = _references(truth)
-    known = dict(_look(predictor, Pictures(images, truth)))
-    captions = [references[i] for i in known]
+) -> dict[Hashable, str]:
+    """For each picture the consensus of the captions of the training pictures most like it."""
+    truth = read_annotated(path, images)
+    known = dict(_look(predictor, truth.pictures))
     near = nearest_captions(
         torch.stack([p.overall for p in seen.values()]),
         torch.stack([p.overall for p in known.values()]),
-        captions,
+        [truth.references[i] for i in known],
     )
-    constant = consensus([caption for rows in captions for caption in rows])
-    return {
-        "nearest pictures": dict(zip(seen, near, strict=True)),
-        "one for all": dict.fromkeys(seen, constant),
-    }
+    return dict(zip(seen, near, strict=True))

@@ -13,9 +13,6 @@ from vision.tasks.captioning.results import Caption
 if TYPE_CHECKING:
     from vision.tasks.base import SourceLike
 
-FRAME_DIGITS = 6
-"""Digits of the numbers that frames of a video are named by."""
-
 
 @dataclass(frozen=True)
 class Cue:
@@ -27,7 +24,7 @@ class Cue:
 
 
 class CaptionFiles:
-    """Writes `NAME-captions.json`, and `NAME.srt` and `NAME.vtt` beside a video.
+    """Writes `NAME-captions.json`, and of a video the same as `.srt` and `.vtt` too.
 
     Args:
         stem: path of the files without suffix.
@@ -55,10 +52,10 @@ class CaptionFiles:
     def close(self, result: None) -> list[Path]:
         """Write the files and name them."""
         files = {f"{self.stem.name}-captions.json": json.dumps(self.entries, indent=1)}
-        if all(len(name) == FRAME_DIGITS and name.isdecimal() for name, _, _ in self.captions):
+        if not self.info.pictures:
             cues = self.cues()
-            files[f"{self.stem.name}.srt"] = srt(cues)
-            files[f"{self.stem.name}.vtt"] = vtt(cues)
+            files[f"{self.stem.name}-captions.srt"] = srt(cues)
+            files[f"{self.stem.name}-captions.vtt"] = vtt(cues)
         return [_write(self.stem.with_name(name), text) for name, text in files.items()]
 
     def cues(self) -> list[Cue]:

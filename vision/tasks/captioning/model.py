@@ -126,10 +126,6 @@ class Decoder(nn.Module):
         """State after what was `seen` `(B, R)`."""
         return State(read, self.language_lstm(torch.cat((seen, read[0]), 1), state.language))
 
-    def look(self, query: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
-        """What the attention sees of regions and context `(B, R)`, and the regions' scores."""
-        return look(self.attention, query, scene)
-
     def forward(self, word: Tensor, scene: Scene, state: State) -> tuple[State, Tensor]:
         """One step.
 
@@ -142,7 +138,7 @@ class Decoder(nn.Module):
             The state, whose `language[0]` tells the next word, and the attention scores `(B, N)`.
         """
         read = self.read(word, scene, state)
-        seen, scores = self.look(read[0], scene)
+        seen, scores = look(self.attention, read[0], scene)
         return self.speak(seen, read, state), scores
 
 

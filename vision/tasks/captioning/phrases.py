@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
@@ -58,8 +59,10 @@ def find_names(
 class Grounding:
     """Finds the region that a word was said for.
 
-    The region's attention times how much it is of the word's class decides, as in the grounding
-    head of GVD (Zhou et al. 2019).
+    The region's attention times how sure it is of the word's class decides, as in the grounding
+    head of GVD (Zhou et al. 2019). How sure is the detector's score where it has named the region,
+    and the captioner's own share of the class where nobody has. Without a region of the class, how
+    sure a region is of any class counts instead.
 
     Args:
         picture: with its regions.
@@ -69,6 +72,7 @@ class Grounding:
 
     def __init__(self, picture: PictureRegions, shares: Tensor, classes: Sequence[str]) -> None:
         self.picture, self.shares, self.classes = picture, shares.cpu(), list(classes)
+        self.labels = [r.label if r.label in self.classes else None for r in picture.regions]
         boxes = box_tensor(picture.regions)
         self.overlaps = box_iou(boxes, boxes)
 
@@ -77,8 +81,11 @@ class Grounding:
         if not self.picture.regions:
             return {"region": None, "box": None, "mass": 0.0, "attention": []}
         attention = attention.cpu()
-        share = self.shares[:, 1 + self.classes.index(label)] if label in self.classes else 1.0
-        best = int((attention * share).argmax())
+        share = self.shares[:, 1 + self.classes.index(label)]
+        evidence = attention * self._sure(share, {label})
+        if not evidence.any():
+            evidence = attention * self._sure(torch.ones_like(share), set(self.classes))
+        best = int(evidence.argmax())
         mass = attention[self.overlaps[best] >= 0.5].sum().clamp(0, 1)
         return {
             "region": best,
@@ -86,6 +93,16 @@ class Grounding:
             "mass": round(float(mass), 4),
             "attention": [round(float(weight), 4) for weight in attention],
         }
+
+    def _sure(self, share: Tensor, wanted: set[str]) -> Tensor:
+        """How sure the detector is that regions are of wanted classes, `share` where it is mute."""
+        rows = zip(self.picture.regions, self.labels, share.tolist(), strict=True)
+        return torch.tensor(
+            [
+                own if label is None else region.score * (label in wanted)
+                for region, label, own in rows
+            ]
+        )
 
 
 def rounded(box: Box) -> Box:

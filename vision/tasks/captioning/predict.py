@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import torch
 
-from vision.catalogue import Weights, open_weights
+from vision.catalogue import open_weights
 from vision.devices import pick_device
-from vision.errors import FoveateError
 from vision.results import Frame
+from vision.tasks.boxes import GivenBox, read_boxes
 from vision.tasks.captioning.decode import Hypothesis, beam_search
 from vision.tasks.captioning.encoder import Scene
 from vision.tasks.captioning.model import Captioner, CaptionerConfig
@@ -43,8 +42,13 @@ class CaptionPredictor:
         vocabulary: its words.
         classes: names of its classes.
         named: class name of each word that names one.
+        constant: the training caption most like all others, which evaluation compares with; None
+            when nobody knows.
         device: where it runs.
+        half: whether to look at pictures in bfloat16; words are always said in float32.
     """
+
+    by_name: Literal[True] = True
 
     def __init__(
         self,
@@ -54,12 +58,16 @@ class CaptionPredictor:
         classes: Sequence[str],
         named: dict[str, str],
         *,
+        constant: str | None = None,
         device: str | torch.device = "cpu",
+        half: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.regions = regions
+        self.regions.detector.half = half
         self.vocabulary, self.classes, self.named = vocabulary, list(classes), named
+        self.constant, self.half = constant, half
         self.once = torch.tensor(vocabulary.once(), device=self.device)
 
     @classmethod
@@ -72,7 +80,7 @@ class CaptionPredictor:
             weights: name in the catalogue or path of a `.safetensors` file; the default of the
                 task when None.
             device: where to run; the best there is when None.
-            half: nothing; the captioner is small and always computes in float32.
+            half: whether to look at pictures in bfloat16.
 
         Raises:
             FoveateError: no such weights, not a captioner's, or no such device.
@@ -80,7 +88,7 @@ class CaptionPredictor:
         loaded = open_weights(weights, task="captioning")
         place = pick_device(device)
         model = Captioner(loaded.config(CaptionerConfig))
-        load_captioner(model, loaded)
+        loaded.fill(model)
         metadata = loaded.metadata
         return cls(
             model,
@@ -88,7 +96,9 @@ class CaptionPredictor:
             Vocabulary(metadata["words"]),
             metadata["classes"],
             metadata["named"],
+            constant=metadata.get("constant"),
             device=place,
+            half=half,
         )
 
     @torch.inference_mode()
@@ -98,14 +108,16 @@ class CaptionPredictor:
         *,
         beam: int = BEAM,
         regions: Sequence[Region] | Path | None = None,
+        names: Sequence[str] | None = None,
     ) -> list[Caption]:
         """Caption pictures.
 
         Args:
             images: `(H, W, 3)` uint8 RGB each, of any size.
             beam: hypotheses that are kept at each word; 1 says the likeliest word each time.
-            regions: boxes to look at in every picture, or a JSON file that lists them (see
-                `read_regions`); a detector finds them when None.
+            regions: boxes to look at in every picture, or a JSON file of them (see
+                `vision.tasks.boxes.read_boxes`); a detector finds them when None.
+            names: of the pictures, for files that list the boxes of each.
 
         Returns:
             One result a picture, in order; boxes in its pixels.
@@ -113,12 +125,32 @@ class CaptionPredictor:
         Raises:
             FoveateError: an array that is no picture, or regions that are none.
         """
-        given = read_regions(regions) if isinstance(regions, Path) else regions
         if not images:
             return []
-        rows = None if given is None else [fit_regions(given, image) for image in images]
-        return self.describe(self.regions.extract(images, rows), beam=beam)
+        given: Sequence[Sequence[GivenBox | Region]] | None = None
+        if isinstance(regions, Path):
+            given = read_boxes(regions).each(names, len(images))
+        elif regions is not None:
+            given = [regions] * len(images)
+        rows = None if given is None else list(map(fit_regions, given, images))
+        return self.describe(self.look(images, rows), beam=beam)
 
+    def look(
+        self, images: Sequence[Frame], regions: Sequence[Sequence[Region]] | None = None
+    ) -> list[PictureRegions]:
+        """Regions of pictures and their features, in the predictor's precision.
+
+        Args:
+            images: `(H, W, 3)` uint8 RGB each, of any size.
+            regions: boxes to use for each picture; a detector finds them when None.
+
+        Raises:
+            FoveateError: an array that is no picture.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return self.regions.extract(images, regions)
+
+    @torch.inference_mode()
     def describe(self, pictures: Sequence[PictureRegions], *, beam: int = BEAM) -> list[Caption]:
         """Caption pictures whose regions are known.
 
@@ -163,49 +195,13 @@ class CaptionPredictor:
         )
 
 
-def read_regions(path: Path) -> list[Region]:
-    """Regions of a JSON file: a list of `{"box": [x1, y1, x2, y2], "label": ..., "score": ...}`.
-
-    Boxes are in pixels. `label` and `score` may be missing; a label without a score is certain.
-
-    Raises:
-        FoveateError: it is no such file.
-    """
-    try:
-        rows = json.loads(path.read_text())
-        regions = []
-        for row in rows:
-            x1, y1, x2, y2 = (float(side) for side in row["box"])
-            label = row.get("label")
-            score = float(row.get("score", 0.0 if label is None else 1.0))
-            if not (x1 < x2 and y1 < y2 and 0 <= score <= 1):
-                raise ValueError(f"box {row['box']} or score {score} is out of range")
-            regions.append(Region((x1, y1, x2, y2), None if label is None else str(label), score))
-    except FileNotFoundError:
-        raise FoveateError(f"no such file: {path}") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FoveateError(
-            f'{path} is no list of {{"box": [x1, y1, x2, y2], "label": ...}}: {error}'
-        ) from None
-    return regions
-
-
-def fit_regions(regions: Sequence[Region], image: Frame) -> list[Region]:
-    """Regions cut to a picture; those outside of it are left out."""
+def fit_regions(given: Sequence[GivenBox | Region], image: Frame) -> list[Region]:
+    """Regions from boxes cut to a picture; those outside of it are left out."""
     height, width = image.shape[:2]
     cut = []
-    for region in regions:
-        x1, y1, x2, y2 = region.box
+    for one in given:
+        x1, y1, x2, y2 = one.box
         box = (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
         if box[0] < box[2] and box[1] < box[3]:
-            cut.append(Region(box, region.label, region.score))
+            cut.append(Region(box, one.label, one.score))
     return cut
-
-
-def load_captioner(model: Captioner, weights: Weights) -> None:
-    """Fill a captioner with weights; FoveateError when they are of another architecture."""
-    try:
-        model.load_state_dict(weights.tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FoveateError(f"weights {weights.name!r} do not fit the captioner: {reason}") from None

@@ -13,10 +13,10 @@ import timm
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
-from torchvision.ops import roi_align
 
 from vision.backbones.packaged import MEAN, STD, load_packaged
 from vision.errors import FoveateError
+from vision.features.boxes import average_in_boxes
 from vision.results import Box, Frame
 from vision.tasks.detection.predict import Detector
 
@@ -162,17 +162,14 @@ class RegionExtractor:
 
     def _pool(self, image: Frame, plane: Tensor, regions: list[Region]) -> PictureRegions:
         height, width = image.shape[:2]
-        rows, columns = plane.shape[1:]
         boxes = box_tensor(regions).to(self.device)
-        scale = boxes.new_tensor([columns / width, rows / height] * 2)
-        cells = self.config.cells
-        pooled = roi_align(plane[None], [boxes * scale], cells, sampling_ratio=2, aligned=True)
+        features = average_in_boxes(plane, boxes, (width, height), self.config.cells)
         grid = adaptive_avg_pool2d(plane, self.config.grid)
         return PictureRegions(
             width=width,
             height=height,
             regions=regions,
-            features=pooled.mean((2, 3)).cpu(),
+            features=features.cpu(),
             grid=grid.flatten(1).T.cpu(),
             overall=plane.mean((1, 2)).cpu(),
         )

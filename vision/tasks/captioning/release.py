@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vision.catalogue import Weights, add_to_catalogue, read_weights, write_weights
+from vision.catalogue import Weights, read_weights
 from vision.errors import FoveateError
+from vision.release import arguments, enter, put, run
 from vision.tasks.captioning.evaluate import evaluate
 
 
@@ -31,31 +31,28 @@ def average(weights: Sequence[Weights]) -> dict[str, Tensor]:
 
 def main() -> None:
     """Average trained captioners, measure the result, and write it into the catalogue."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("weights", type=Path, nargs="+", help="what `foveate train` wrote")
+    parser = arguments(main.__doc__)
+    parser.add_argument("more", type=Path, nargs="*", help="weights of other trainings")
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--default", action="store_true", help="what `foveate caption` uses")
-    parser.add_argument("--into", type=Path, default=Path("weights"))
     given = parser.parse_args()
 
-    trained = [read_weights(path) for path in given.weights]
+    trained = [read_weights(path) for path in (given.weights, *given.more)]
     seeds = [w.metadata["recipe"]["seed"] for w in trained]
     metadata = {**trained[0].metadata, "seeds": seeds}
-    target = given.into / given.weights[0].name
+    target = given.into / given.weights.name
     tensors = average(trained)
-    write_weights(target, tensors, metadata)
+    put(target, tensors, metadata)
     report = evaluate(str(target), annotations=given.annotations, images=given.images)
     scores = report["captions"]["captioner"]["scores"]
-    metadata["score"] = {
+    score = {
         "CIDEr": round(scores["CIDEr"], 4),
         "B@4": round(scores["B@4"], 4),
         "F1_loc per sentence": round(report["grounding"]["returned"]["loc"]["f1_per_sent"], 4),
     }
-    write_weights(target, tensors, metadata)
-    add_to_catalogue(target, default=given.default)
-    print(f"{target}: {metadata['score']}")
+    enter(target, tensors, metadata, score, default=given.default)
+    print(f"{target}: {score}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

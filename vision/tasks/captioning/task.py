@@ -19,14 +19,19 @@ TASK = Task(
     demo="demos.caption:tab",
     options=(
         Option("beam", int, 3, "Beginnings that are kept at each word; 1 is greedy", (1, 50)),
-        Option("regions", Path, None, "JSON list of boxes to look at instead of detections"),
+        Option("regions", Path, None, "JSON file of boxes to look at instead of detections"),
     ),
     every=2.0,
     files="vision.tasks.captioning.files:CaptionFiles",
     eval_options=(
         Option("annotations", Path, ..., "COCO file with captions and boxes"),
         Option("images", Path, ..., "Uncompressed tar or folder with the pictures"),
-        Option("train_annotations", Path, None, "Training captions, for rows without a model"),
+        Option(
+            "train_annotations",
+            Path,
+            None,
+            "Training captions, for the row nearest pictures",
+        ),
         Option("train_images", Path, None, "Uncompressed tar or folder with their pictures"),
         Option("beam", int, 3, "Beginnings that are kept at each word", (1, 50)),
         Option("bootstrap", int, 1000, "Resamples for the intervals", (0, None)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,30 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vision.catalogue import open_weights, write_weights
-from vision.recipes import load_recipe
+from vision.catalogue import open_weights
+from vision.loaders import Loaders
+from vision.optim import OptimConfig, optimizer
+from vision.recipes import Recipe
+from vision.tasks.captioning.baselines import consensus
 from vision.tasks.captioning.data import (
     CaptionBatch,
     CaptionDataset,
-    Picture,
     PicturesConfig,
     captions_of,
     collate,
-    match,
     named_classes,
     read_text,
     true_regions,
 )
+from vision.tasks.captioning.imagination import Picture, match
 from vision.tasks.captioning.losses import attention_loss, caption_loss
 from vision.tasks.captioning.model import Captioner, CaptionerConfig
-from vision.tasks.captioning.predict import load_captioner
 from vision.tasks.captioning.regions import RegionConfig
 from vision.tasks.captioning.views import cached_views
 from vision.tasks.captioning.vocabulary import Vocabulary
-from vision.tasks.detection.data import Pictures, load_json
-from vision.training import FromStep, OptimConfig, fit, optimizer, seed_everything
+from vision.tasks.detection.coco import load_coco
+from vision.tasks.detection.data import Pictures
+from vision.training import Run, training
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,10 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
-class CaptioningRecipe:
-    """Everything that determines a captioner; paths are relative to the data root.
+class CaptioningRecipe(Recipe):
+    """Everything that determines a captioner.
 
     Args:
-        name: of the weights it makes.
-        seed: of every random choice.
         text: captions without pictures, `{image id: [caption, ...]}`.
         named: words that name a category, `{word: category id}`.
         pictures: annotated pictures; those with captions, their own or in `text`, are described.
@@ -87,12 +86,8 @@ class CaptioningRecipe:
         share: part of the samples that are pictures; for the others one is made up.
         least: how often a word must occur.
         validate_every: steps between validations.
-        licence: of the weights.
-        data: attribution of the data, kept in the weights.
     """
 
-    name: str
-    seed: int
     text: str
     named: str
     pictures: list[PicturesConfig]
@@ -105,8 +100,6 @@ class CaptioningRecipe:
     share: float = 0.0
     least: int = 6
     validate_every: int = 250
-    licence: str = ""
-    data: str = ""
 
 
 class CaptioningModule(L.LightningModule):
@@ -164,26 +157,6 @@ class CaptioningModule(L.LightningModule):
         return optimizer(self.model, self.recipe.optim, lambda _: False)
 
 
-class CaptioningData(L.LightningDataModule):
-    """Loaders of a recipe's samples and of its validation pictures."""
-
-    def __init__(
-        self, recipe: CaptioningRecipe, train: CaptionDataset, val: CaptionDataset
-    ) -> None:
-        super().__init__()
-        self.recipe, self.train, self.val = recipe, train, val
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Samples, going on from the trainer's step."""
-        batch = self.recipe.optim.batch
-        sampler = FromStep(self, len(self.train), batch)
-        return DataLoader(self.train, batch_size=batch, sampler=sampler, collate_fn=collate)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Validation pictures, each with some of its captions."""
-        return DataLoader(self.val, batch_size=50, collate_fn=collate)
-
-
 class Corpus:
     """Captions, pictures and names of a recipe, as training takes them.
 
@@ -194,15 +167,15 @@ class Corpus:
 
     def __init__(self, recipe: CaptioningRecipe, root: Path) -> None:
         self.recipe, self.root = recipe, root
-        truths = [load_json(root / p.annotations) for p in recipe.pictures]
+        truths = [load_coco(root / p.annotations) for p in recipe.pictures]
         self.categories = truths[0]["categories"]
         self.classes = [c["name"] for c in self.categories]
         self.named = named_classes(root / recipe.named, self.categories)
         self.captions = read_text(root / recipe.text)
         for truth in truths:
             self.captions |= captions_of(truth)
-        self.val = load_json(root / recipe.val.annotations)
-        for left_out in (self.val, *(load_json(root / name) for name in recipe.without)):
+        self.val = load_coco(root / recipe.val.annotations)
+        for left_out in (self.val, *(load_coco(root / name) for name in recipe.without)):
             for image in left_out["images"]:
                 self.captions.pop(image["id"], None)
         self.truths = truths
@@ -237,69 +210,40 @@ class Corpus:
         ]
 
 
-def train(
-    recipe: str,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    overrides: Sequence[str] = (),
-) -> Path:
-    """Train a captioner and write its weights to `out`.
-
-    Args:
-        recipe: name of a shipped recipe, or path.
-        data: root of the data that the recipe names.
-        out: folder of the run.
-        resume: go on from the run in `out`.
-        init: weights to begin with, by name or path; their vocabulary is kept.
-        overrides: `"optim.steps=100"` and the like.
-
-    Returns:
-        Path of the weights.
-
-    Raises:
-        FoveateError: an unusable recipe, data that is not there, or nothing to resume.
-    """
-    config = load_recipe(CaptioningRecipe, recipe, overrides)
-    corpus = Corpus(config, data)
-    beginning = None if init is None else open_weights(init, task="captioning")
+@training(CaptioningRecipe)
+def train(run: Run[CaptioningRecipe]) -> Path:
+    """Train a captioner; weights to begin with keep their vocabulary."""
+    recipe = run.recipe
+    corpus = Corpus(recipe, run.data)
+    beginning = None if run.init is None else open_weights(run.init, task="captioning")
     words = corpus.vocabulary() if beginning is None else Vocabulary(beginning.metadata["words"])
-    datasets = _datasets(config, corpus, words)
-    seed_everything(config.seed)  # not before: whoever makes features draws numbers as well
+    samples, val = _datasets(recipe, corpus, words)
+    run.seed()  # not before: whoever makes features draws numbers as well
     model = Captioner(
         CaptionerConfig(
             words=len(words),
             classes=len(corpus.classes),
-            region_width=len(datasets[0][0].view.overall),
-            **asdict(config.model),
+            region_width=len(samples[0].view.overall),
+            **asdict(recipe.model),
         )
     )
     if beginning is not None:
-        load_captioner(model, beginning)
-    module = CaptioningModule(config, model)
-    loaders = CaptioningData(config, *datasets)
-    fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
-    path = out / f"{config.name}.safetensors"
+        beginning.fill(model)
+    described = DataLoader(val, batch_size=50, collate_fn=collate)
+    loaders = Loaders(samples, described, recipe.optim.batch, collate_fn=collate)
+    run.fit(CaptioningModule(recipe, model), loaders, recipe.optim, recipe.validate_every)
     named = {w: corpus.classes[n - 1] for w, n in corpus.named.items() if w in set(words.words)}
-    write_weights(
-        path,
-        module.model.state_dict(),
-        {
-            "task": "captioning",
-            "config": asdict(model.config),
-            "regions": asdict(config.regions),
-            "words": words.words,
-            "classes": corpus.classes,
-            "named": named,
-            "recipe": asdict(config),
-            "licence": config.licence,
-            "data": config.data,
-            "score": {},
-        },
+    return run.write(
+        "captioning",
+        model.state_dict(),
+        config=asdict(model.config),
+        regions=asdict(recipe.regions),
+        words=words.words,
+        classes=corpus.classes,
+        named=named,
+        constant=consensus([" ".join(c) for i in samples.real for c in corpus.captions[i]]),
+        score={},
     )
-    return path
 
 
 def _datasets(
@@ -316,7 +260,7 @@ def _datasets(
         corpus.captions,
         share=recipe.share,
         batch=recipe.optim.batch,
-        length=recipe.optim.steps * recipe.optim.batch,
+        length=recipe.optim.samples,
         seed=recipe.seed,
         **shared,
     )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,9 @@ from vision.tasks.detection.data import Pictures
 
 CHUNK = 8
 """Pictures that are looked at together."""
+
+PER_REGION = ("regions", "boxes", "labels", "confidence")
+"""Fields of a view with a row for each region."""
 
 
 @dataclass(frozen=True)
@@ -67,37 +70,19 @@ class View:
     def rows(self, kept: Sequence[int]) -> View:
         """The view with these regions alone."""
         index = torch.tensor(kept, dtype=torch.long)
-        return View(
-            self.overall,
-            self.grid,
-            self.regions[index],
-            self.boxes[index],
-            self.labels[index],
-            self.confidence[index],
-        )
+        return replace(self, **{name: getattr(self, name)[index] for name in PER_REGION})
 
     def with_regions(self, others: Sequence[View]) -> View:
         """The view with the regions of others instead of its own."""
-        own = self.rows([])
-        parts = [own, *others]
-        return View(
-            self.overall,
-            self.grid,
-            torch.cat([v.regions for v in parts]),
-            torch.cat([v.boxes for v in parts]),
-            torch.cat([v.labels for v in parts]),
-            torch.cat([v.confidence for v in parts]),
+        parts = [self.rows([]), *others]
+        return replace(
+            self, **{name: torch.cat([getattr(v, name) for v in parts]) for name in PER_REGION}
         )
 
     def without_surroundings(self) -> View:
         """The view with nothing but regions to see."""
-        return View(
-            torch.zeros_like(self.overall),
-            torch.zeros_like(self.grid),
-            self.regions,
-            self.boxes,
-            self.labels,
-            self.confidence,
+        return replace(
+            self, overall=torch.zeros_like(self.overall), grid=torch.zeros_like(self.grid)
         )
 
 
@@ -178,7 +163,7 @@ def _digest(
 
 def _pack(views: Sequence[View]) -> dict[str, Tensor]:
     tensors = {
-        f.name: (torch.stack if f.name in ("overall", "grid") else torch.cat)(
+        f.name: (torch.cat if f.name in PER_REGION else torch.stack)(
             [getattr(v, f.name) for v in views]
         )
         for f in fields(View)
@@ -190,7 +175,7 @@ def _pack(views: Sequence[View]) -> dict[str, Tensor]:
 def _unpack(tensors: dict[str, Tensor]) -> list[View]:
     counts = tensors.pop("counts").tolist()
     parts = {
-        name: tensor.unbind(0) if name in ("overall", "grid") else tensor.split(counts)
+        name: tensor.split(counts) if name in PER_REGION else tensor.unbind(0)
         for name, tensor in tensors.items()
     }
     return [View(*(parts[f.name][i] for f in fields(View))) for i in range(len(counts))]

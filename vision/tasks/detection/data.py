@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from vision.errors import FoveateError
 from vision.images import ImageStore
 from vision.results import Frame
 from vision.tasks.detection.augment import AugmentConfig, augment
+from vision.tasks.detection.coco import load_coco, load_json
 
 
 @dataclass
@@ -92,7 +92,7 @@ def read_source(root: Path, source: SourceConfig) -> list[Record]:
 
 
 def _read_coco(path: Path, images: str) -> dict[int, Record]:
-    content = load_json(path)
+    content = load_coco(path)
     records = {}
     for image in content["images"]:
         labelled = image.get("labelled_categories", "all")
@@ -151,16 +151,6 @@ def _iou(a: list[float], b: list[float]) -> float:
         return 0.0
     both = width * height
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
-
-
-def load_json(path: Path) -> Any:
-    """Parse a JSON file; FoveateError when it is missing or no JSON."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise FoveateError(f"no such file: {path}") from None
-    except (OSError, ValueError) as error:
-        raise FoveateError(f"{path} is not readable JSON: {error}") from None
 
 
 class DetectionDataset(Dataset[tuple[Tensor, dict[str, Tensor]]]):

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vision.errors import FoveateError
-from vision.tasks.detection.data import Pictures, load_json
+from vision.tasks.detection.coco import load_coco
+from vision.tasks.detection.data import Pictures
 from vision.tasks.detection.metrics import coco_metrics
 from vision.tasks.detection.predict import Detector
 
@@ -43,10 +44,7 @@ def evaluate(
     Raises:
         FoveateError: files that are missing or no COCO annotations, or no class in common.
     """
-    truth = load_json(annotations)
-    for key in ("images", "annotations", "categories"):
-        if key not in truth:
-            raise FoveateError(f"{annotations} is no COCO instance file: no {key!r}")
+    truth = load_coco(annotations)
     detector = Detector.from_weights(weights, device=device, half=half)
     ids = {c["name"]: c["id"] for c in truth["categories"]}
     known = {name: ids[name] for name, _ in detector.categories if name in ids}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from vision.catalogue import Weights, open_weights
+from vision.catalogue import open_weights
 from vision.devices import pick_device
 from vision.errors import FoveateError
 from vision.results import Detection, Detections, Frame
@@ -68,7 +68,7 @@ class Detector:
         config = loaded.config(DetectorConfig)
         categories = [(c["name"], int(c["id"])) for c in loaded.metadata["categories"]]
         model = create_detector(config, len(categories))
-        load_detector(model, loaded)
+        loaded.fill(model)
         return cls(
             model,
             config,
@@ -172,12 +172,3 @@ class Detector:
                 raise FoveateError(f"unknown class {wanted!r}; {hint}")
             indices.append(names.index(wanted))
         return torch.tensor(indices)
-
-
-def load_detector(model: nn.Module, weights: Weights) -> None:
-    """Fill a detector with weights; FoveateError when they are of another architecture."""
-    try:
-        model.load_state_dict(weights.tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FoveateError(f"weights {weights.name!r} do not fit the detector: {reason}") from None

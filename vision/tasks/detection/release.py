@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from vision.catalogue import add_to_catalogue, read_weights, write_weights
+from vision.catalogue import read_weights
+from vision.release import arguments, enter, put, run
 from vision.tasks.detection.evaluate import evaluate
 
 CLASSIFIER = "head.classification_head.cls_logits"
@@ -31,14 +31,11 @@ def keep_classes(
 
 def main() -> None:
     """Measure weights, drop the classes below `--least`, and write them into the catalogue."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("weights", type=Path, help="what `foveate train detection` wrote")
+    parser = arguments(main.__doc__)
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--least", type=float, default=0.0, help="AP50 that a class must reach")
     parser.add_argument("--threshold", type=float, default=0.3, help="default score threshold")
-    parser.add_argument("--default", action="store_true", help="what `foveate detect` uses")
-    parser.add_argument("--into", type=Path, default=Path("weights"))
     given = parser.parse_args()
 
     weights = read_weights(given.weights)
@@ -48,22 +45,21 @@ def main() -> None:
     def measure() -> dict[str, Any]:
         return evaluate(str(target), annotations=given.annotations, images=given.images)
 
-    write_weights(target, weights.tensors, metadata)
+    put(target, weights.tensors, metadata)
     table = measure()["per_class"]
     good = {name for name, values in table.items() if values["AP50"] >= given.least}
     tensors, metadata = keep_classes(weights.tensors, metadata, good)
-    write_weights(target, tensors, metadata)
+    put(target, tensors, metadata)
     report = measure()
     first = metadata["categories"][0]["name"]
-    metadata["score"] = {
+    score = {
         "AP": round(report["AP"], 4),
         "AP50": round(report["AP50"], 4),
         f"AP50 {first}": round(report["per_class"][first]["AP50"], 4),
     }
-    write_weights(target, tensors, metadata)
-    add_to_catalogue(target, default=given.default)
-    print(f"{target}: {len(good)} classes, {metadata['score']}")
+    enter(target, tensors, metadata, score, default=given.default)
+    print(f"{target}: {len(good)} classes, {score}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -13,32 +13,32 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from vision.backbones.packaged import load_packaged
-from vision.catalogue import open_weights, write_weights
+from vision.catalogue import open_weights
 from vision.errors import FoveateError
-from vision.recipes import load_recipe
+from vision.loaders import ONE_WORKER, Loaders
+from vision.optim import OptimConfig, optimizer
+from vision.recipes import Recipe
 from vision.results import Frame
 from vision.tasks.detection.augment import AugmentConfig
+from vision.tasks.detection.coco import load_coco
 from vision.tasks.detection.data import (
     DetectionDataset,
     Pictures,
     SourceConfig,
     collate,
-    load_json,
 )
 from vision.tasks.detection.metrics import coco_metrics
 from vision.tasks.detection.model import DetectorConfig, create_detector
-from vision.tasks.detection.predict import Detector, load_detector
+from vision.tasks.detection.predict import Detector
 from vision.tasks.detection.pyramid import freeze
-from vision.training import FromStep, OptimConfig, fit, one_thread, optimizer, seed_everything
+from vision.training import Run, training
 
 
 @dataclass(frozen=True)
-class DetectionRecipe:
-    """Everything that determines a detector; paths are relative to the data root.
+class DetectionRecipe(Recipe):
+    """Everything that determines a detector.
 
     Args:
-        name: of the weights it makes.
-        seed: of every random choice.
         categories: COCO file whose `categories` are the classes, in its order.
         train: sets of training pictures.
         val: truth and pictures to validate on.
@@ -50,12 +50,8 @@ class DetectionRecipe:
             (WiSE-FT, Wortsman et al. 2022): a short fine-tuning forgets less.
         frozen_stages: stages of the backbone that stay as they are, stem included; -1 for none.
         validate_every: steps between validations.
-        licence: of the weights.
-        data: attribution of the data, kept in the weights.
     """
 
-    name: str
-    seed: int
     categories: str
     train: list[SourceConfig]
     val: SourceConfig
@@ -66,8 +62,6 @@ class DetectionRecipe:
     blend: float = 1.0
     frozen_stages: int = 2
     validate_every: int = 500
-    licence: str = ""
-    data: str = ""
 
 
 class DetectionModule(L.LightningModule):
@@ -145,90 +139,43 @@ class DetectionModule(L.LightningModule):
         )
 
 
-class DetectionData(L.LightningDataModule):
-    """Loaders of a recipe's training and validation pictures."""
-
-    def __init__(self, recipe: DetectionRecipe, root: Path, categories: list[int]) -> None:
-        super().__init__()
-        self.recipe, self.root, self.categories = recipe, root, categories
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Augmented samples, going on from the trainer's step."""
-        recipe = self.recipe
-        dataset = DetectionDataset(
-            self.root,
-            recipe.train,
-            self.categories,
-            recipe.model.size,
-            recipe.augment,
-            recipe.optim.steps * recipe.optim.batch,
-            recipe.seed,
-        )
-        return DataLoader(
-            dataset,
-            batch_size=recipe.optim.batch,
-            sampler=FromStep(self, len(dataset), recipe.optim.batch),
-            collate_fn=collate,
-            num_workers=1,
-            prefetch_factor=4,
-            worker_init_fn=one_thread,
-        )
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Whole pictures with their ids."""
-        assert self.recipe.val.annotations is not None
-        assert self.recipe.val.images is not None
-        truth = load_json(self.root / self.recipe.val.annotations)
-        dataset = Pictures(self.root / self.recipe.val.images, truth)
-        return DataLoader(
-            dataset, batch_size=8, collate_fn=lambda rows: tuple(zip(*rows, strict=True))
-        )
-
-
-def train(
-    recipe: str,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Path:
-    """Train a detector and write its weights to `out/<name>.safetensors`.
-
-    Args:
-        recipe: name of a shipped recipe or path of a TOML file.
-        data: root of the data sets that the recipe names.
-        out: folder for checkpoints, metrics and weights.
-        resume: go on from the last checkpoint in `out`.
-        init: weights to begin with, by name or path.
-        overrides: `"optim.steps=100"` and the like.
-
-    Returns:
-        Path of the weights.
-
-    Raises:
-        FoveateError: an unusable recipe, data that is not there, or nothing to resume.
-    """
-    config = load_recipe(DetectionRecipe, recipe, overrides)
-    categories = load_json(data / config.categories)["categories"]
-    assert config.val.annotations is not None
-    truth = load_json(data / config.val.annotations)
-    seed_everything(config.seed)
-    module = DetectionModule(config, categories, truth)
-    beginning = None if init is None else open_weights(init, task="detection")
+@training(DetectionRecipe)
+def train(run: Run[DetectionRecipe]) -> Path:
+    """Train a detector."""
+    recipe = run.recipe
+    categories = load_coco(run.data / recipe.categories)["categories"]
+    if recipe.val.annotations is None or recipe.val.images is None:
+        raise FoveateError(f"recipe {recipe.name!r}: val needs annotations and images")
+    truth = load_coco(run.data / recipe.val.annotations)
+    run.seed()
+    module = DetectionModule(recipe, categories, truth)
+    beginning = None if run.init is None else open_weights(run.init, task="detection")
     if beginning is not None:
-        load_detector(module.model, beginning)
-    elif config.blend < 1:
-        raise FoveateError(f"recipe {config.name!r} blends with the weights it began with: --init")
-    loaders = DetectionData(config, data, [c["id"] for c in categories])
-    fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
+        beginning.fill(module.model)
+    elif recipe.blend < 1:
+        raise FoveateError(f"recipe {recipe.name!r} blends with the weights it began with: --init")
+    samples = DetectionDataset(
+        run.data,
+        recipe.train,
+        [c["id"] for c in categories],
+        recipe.model.size,
+        recipe.augment,
+        recipe.optim.samples,
+        recipe.seed,
+    )
+    pictures = Pictures(run.data / recipe.val.images, truth)
+    val = DataLoader(pictures, batch_size=8, collate_fn=lambda rows: [*zip(*rows, strict=True)])
+    loaders = Loaders(samples, val, recipe.optim.batch, collate_fn=collate, **ONE_WORKER)
+    run.fit(module, loaders, recipe.optim, recipe.validate_every)
     tensors = module.model.state_dict()
     if beginning is not None:
-        tensors = blend(beginning.tensors, tensors, config.blend)
-    path = out / f"{config.name}.safetensors"
-    write_weights(path, tensors, metadata(config, categories))
-    return path
+        tensors = blend(beginning.tensors, tensors, recipe.blend)
+    return run.write(
+        "detection",
+        tensors,
+        config=asdict(recipe.model),
+        categories=[{"id": c["id"], "name": c["name"]} for c in categories],
+    )
 
 
 def blend(
@@ -240,16 +187,4 @@ def blend(
         if value.is_floating_point()
         else value
         for key, value in trained.items()
-    }
-
-
-def metadata(recipe: DetectionRecipe, categories: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a detector's weights say of themselves."""
-    return {
-        "task": "detection",
-        "config": asdict(recipe.model),
-        "categories": [{"id": c["id"], "name": c["name"]} for c in categories],
-        "recipe": asdict(recipe),
-        "licence": recipe.licence,
-        "data": recipe.data,
     }

@@ -28,6 +28,7 @@ from vision.tasks.localization.evaluate import choose, measure
 from vision.tasks.localization.frames import class_probabilities
 from vision.tasks.localization.model import LocalizationModel
 from vision.tasks.localization.train import LocalizationRecipe, load_data, train_model
+from vision.training import Run
 
 APPEARANCE = ('model.features.parts=["appearance"]', "model.frames.input_dropout=0.3")
 
@@ -55,12 +56,12 @@ LIVE = "causal head of the default"
 
 
 def run_row(
-    recipe: LocalizationRecipe, loaded: tuple[list[str], list[Track], list[Track]]
+    recipe: LocalizationRecipe, data: Path, loaded: tuple[list[str], list[Track], list[Track]]
 ) -> tuple[LocalizationModel, float]:
     """Train one model; returns it and the processor seconds that it took."""
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        model = train_model(recipe, *loaded, Path(folder) / "run")
+        model = train_model(Run(recipe, data, Path(folder)), *loaded)
     return model, time.process_time() - began
 
 
@@ -74,7 +75,7 @@ def rows(data: Path, seeds: int, names: list[str]) -> dict[str, list[dict[str, A
         loaded = load_data(recipe, data)
         for seed in range(seeds):
             seeded = load_recipe(LocalizationRecipe, base, (*overrides, f"seed={seed}"))
-            model, seconds = run_row(seeded, loaded)
+            model, seconds = run_row(seeded, data, loaded)
             figures = measure(model, loaded[0], database, data / recipe.videos)
             results.setdefault(name, []).append({**figures, "seconds": seconds})
             if name.endswith("(default)"):
@@ -100,7 +101,7 @@ def clip_accuracy(data: Path, seeds: int) -> list[float]:
             overrides = (f"seed={seed}", f"hold_out={subject}")
             recipe = load_recipe(LocalizationRecipe, "localization-actions", overrides)
             loaded = load_data(recipe, data)
-            model, _ = run_row(recipe, loaded)
+            model, _ = run_row(recipe, data, loaded)
             extractor = FeatureExtractor(recipe.model.features, "cpu")
             for clip in (c for c in clips if c["subject"] == subject):
                 values = video_features(data / "actions" / clip["file"], extractor).values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from vision.features import FeatureConfig, FeatureExtractor, mirror, video_featu
 
 LEFT_OUT = 0.3
 """Part of an action that a window must hold for it to count there."""
+
+SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 
 
 @dataclass(frozen=True)
@@ -59,38 +62,64 @@ class Track:
 def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
     """The `database` of an ActivityNet-style file.
 
+    Every entry has `annotations` with float segments and text labels, none where the file gives
+    none, and a `subset` as `subset_name` has it, empty where the file gives none.
+
     Raises:
-        FoveateError: the file is missing or of another form.
+        FoveateError: the file is missing or of another form, or a segment is none.
     """
     try:
-        content = json.loads(path.read_text())
-        database: dict[str, dict[str, Any]] = content["database"]
-        for entry in database.values():
-            for action in entry["annotations"]:
-                start, end = action["segment"]
-                float(start), float(end), str(action["label"])
-            str(entry["subset"])
+        database = json.loads(path.read_text())["database"].items()
     except OSError:
         raise FoveateError(f"no such annotation file: {path}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise FoveateError(f"{path} is no ActivityNet annotation file ({reason})") from None
-    return database
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise FoveateError(f"{path} is no ActivityNet annotation file") from None
+    entries = {}
+    for video, entry in database:
+        try:
+            entries[video] = _entry(entry)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise FoveateError(f"{path}: the entry of {video!r} is unusable: {reason}") from None
+    return entries
 
 
-def find_video(folder: Path, video: str, entry: Mapping[str, Any]) -> Path:
-    """The file of an annotated video: its `file`, by path or name, or its key with a suffix.
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    actions = []
+    for action in entry.get("annotations") or ():
+        start, end = map(float, action["segment"])
+        if not -inf < start <= end < inf:
+            raise ValueError(f"[{start:g}, {end:g}] is no segment")
+        actions.append({**action, "segment": [start, end], "label": str(action["label"])})
+    subset = subset_name(entry.get("subset") or "")
+    return {**entry, "subset": subset, "annotations": actions}
+
+
+def subset_name(name: str) -> str:
+    """A subset's name as ActivityNet writes it: `Test` is `testing`, `val` is `validation`."""
+    short = {"train": "training", "val": "validation", "test": "testing"}
+    return short.get(name.lower(), name.lower())
+
+
+def find_videos(folder: Path, database: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
+    """The files of annotated videos: `file`, by path or name, or the key, with a suffix or without.
 
     Raises:
-        FoveateError: there is none.
+        FoveateError: some are not there.
     """
-    places = [folder / f"{video}{suffix}" for suffix in (".mp4", ".mkv", ".webm", ".avi")]
-    if "file" in entry:
-        places = [folder / entry["file"], folder / Path(entry["file"]).name, *places]
-    for place in places:
-        if place.is_file():
-            return place
-    raise FoveateError(f"no video of {video!r} in {folder}")
+    found = {video: _find(folder, video, entry) for video, entry in database.items()}
+    missing = [video for video, path in found.items() if path is None]
+    if missing:
+        names = ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")
+        raise FoveateError(f"{folder} lacks {len(missing)} of {len(found)} videos: {names}")
+    return {video: path for video, path in found.items() if path is not None}
+
+
+def _find(folder: Path, video: str, entry: Mapping[str, Any]) -> Path | None:
+    names = [video, *(f"{prefix}{video}{s}" for prefix in ("", "v_") for s in SUFFIXES)]
+    if file := entry.get("file"):
+        names = [str(file), Path(str(file)).name, *names]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def load_tracks(
@@ -110,8 +139,8 @@ def load_tracks(
         cache: folder that keeps them; the user's when None.
     """
     tracks = []
-    for video, entry in database.items():
-        path = find_video(folder, video, entry)
+    for video, path in find_videos(folder, database).items():
+        entry = database[video]
         features = video_features(path, extractor, cache=cache)
         known = [a for a in entry["annotations"] if a["label"] in labels]
         segments = np.array([a["segment"] for a in known], np.float64).reshape(-1, 2)

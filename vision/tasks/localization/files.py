@@ -89,7 +89,7 @@ def table(result: Actions) -> str:
 def _truth_of(name: str, truth: Path) -> list[dict[str, Any]]:
     database = read_annotations(truth)
     for video, entry in database.items():
-        if name in (video, Path(str(entry.get("file", video))).stem):
+        if name in (video, Path(str(entry.get("file") or video)).stem):
             annotations: list[dict[str, Any]] = entry["annotations"]
             return annotations
     raise FoveateError(f"{truth} says nothing of {name!r}; name the video as there")

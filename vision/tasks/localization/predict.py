@@ -70,11 +70,13 @@ class Localizer:
             live: say an action right after its end, from the causal per-frame head.
 
         Raises:
-            FoveateError: a rate of zero or less.
+            FoveateError: a threshold that is no score, or a rate of zero or less.
         """
         least = self.threshold if threshold is None else threshold
         own = self.extractor.config.rate
-        if rate is not None and rate <= 0:
+        if not 0 <= least <= 1:
+            raise FoveateError(f"threshold {least:g} is no score; give 0 to 1")
+        if rate is not None and not rate > 0:
             raise FoveateError(f"rate {rate:g} looks at no frame; give up to {own:g} a second")
         self._looks = Ticks(own if rate is None else min(rate, own))
         self._features = FeatureStream(self.extractor)

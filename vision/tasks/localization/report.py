@@ -9,19 +9,20 @@ from rich.table import Table
 
 
 def print_report(report: dict[str, Any], console: Console | None = None) -> None:
-    """Print what `evaluate` returned: mAP by overlap and group, then AP by class (in %)."""
+    """Print what `evaluate` returned, in %: for each group mAP by overlap, then AP by class."""
     console = console or Console()
-    groups = report["groups"]
-    overlaps = list(next(iter(groups.values()))["mAP"])
-    table = Table("videos", *overlaps, "mean", "0.5:0.95", "right steps", title="mAP by tIoU (%)")
-    for name, figures in groups.items():
-        title = f"{name}: {figures['videos']} videos, {figures['actions']} actions"
-        values = [*figures["mAP"].values(), figures["average"], figures["average_anet"]]
-        table.add_row(title, *(f"{100 * v:.1f}" for v in [*values, figures["frames"]]))
-    console.print(table)
-    classes = Table("videos", "class", "AP", title="Mean AP over tIoU 0.3 to 0.7, by class (%)")
-    for name, figures in groups.items():
-        for label, value in figures["per_class"].items():
-            classes.add_row(name, label, f"{100 * value:.1f}")
-    console.print(classes)
+    for name, figures in report["groups"].items():
+        rows = {"localizer": figures, **figures["floor"]}
+        table = Table("mAP by tIoU", *figures["mAP"], "mean", "0.5:\n0.95", "right\nsteps")
+        table.title = f"{name}, in % (videos: {figures['videos']}, actions: {figures['actions']})"
+        for row, of in rows.items():
+            values = [*of["mAP"].values(), of["average"], of["average_anet"], of["frames"]]
+            table.add_row(row, *(f"{100 * v:.1f}" for v in values))
+        console.print(table)
+        classes = Table("mean AP by class", *rows)
+        for label in figures["per_class"]:
+            classes.add_row(label, *(f"{100 * of['per_class'][label]:.1f}" for of in rows.values()))
+        console.print(classes)
+    if report["unknown_classes"]:
+        console.print(f"unknown to the weights: {', '.join(report['unknown_classes'])}")
     console.print(f"an action is final {report['delay']:.1f} s of video after its end, on average")

@@ -58,7 +58,8 @@ class WindowStream:
         self.rows: deque[np.ndarray] = deque(maxlen=config.steps)
         self.seen = 0
         self.settled = 0.0
-        self.said: deque[Found] = deque()
+        self.said: list[Found] = []
+        self.ongoing: list[Found] = []
 
     def update(self, row: np.ndarray) -> list[Found]:
         """Take the features of the next step; returns the actions that became final."""
@@ -73,21 +74,32 @@ class WindowStream:
         return self._look(self.seen) if self.rows else []
 
     def _look(self, settled: float) -> list[Found]:
-        """Say the actions that end no later than `settled` and were not said before."""
+        """Say the actions that end no later than `settled` and were not said before.
+
+        The slice before the last one that settled is looked at once more, since an end may move a
+        little. What still went on at the last look is said however early it turns out to have
+        ended.
+        """
         first = self.seen - len(self.rows)
-        while self.said and self.said[0].end < first:
-            self.said.popleft()
+        self.said = [f for f in self.said if f.end >= first]
         segments, scores, labels = self.model.candidates(np.stack(self.rows))
         segments, scores, labels = suppress(self._weigh(segments + first, scores, labels))
-        found = []
-        for (start, end), score, label in zip(segments, scores, labels, strict=True):
-            # The slice before `settled` is looked at once more: an end may have moved a little.
-            if score >= self.threshold and self.settled - self.hop < end <= settled:
-                found.append(Found(int(label), start, end, float(score), self.seen))
+        actions = [
+            Found(int(label), start, end, float(score), self.seen)
+            for (start, end), score, label in zip(segments, scores, labels, strict=True)
+            if score >= self.threshold
+        ]
+        due = self.settled - self.hop
+        found = [a for a in actions if a.end <= settled and (a.end > due or self._went_on(a))]
+        self.ongoing = [a for a in actions if a.end > settled]
         self.settled = settled
         found.sort(key=lambda f: f.end)
         self.said.extend(found)
         return found
+
+    def _went_on(self, action: Found) -> bool:
+        """Whether an action of this class that overlaps this one went on at the last look."""
+        return any(a.label == action.label and a.start < action.end for a in self.ongoing)
 
     def _weigh(
         self, segments: np.ndarray, scores: np.ndarray, labels: np.ndarray

@@ -48,9 +48,10 @@ def colour(kind: int) -> Colour:
 
 
 def ink(background: Colour) -> Colour:
-    """Black or white, whichever can be read on a colour."""
-    bright = 0.299 * background[0] + 0.587 * background[1] + 0.114 * background[2]
-    return (0, 0, 0) if bright > 140 else (255, 255, 255)
+    """Black or white, whichever has the larger contrast with a colour (WCAG 2.2)."""
+    red, green, blue = ((c / 255) ** 2.2 for c in background)
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (0, 0, 0) if (luminance + 0.05) ** 2 > 0.05 * 1.05 else (255, 255, 255)
 
 
 def paint_lane(lane: Frame, spans: Sequence[Span], start: float, end: float) -> None:

@@ -13,10 +13,11 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vision.catalogue import write_weights
 from vision.errors import FoveateError
 from vision.features import FeatureExtractor
-from vision.recipes import load_recipe
+from vision.loaders import Loaders
+from vision.optim import OptimConfig, optimizer
+from vision.recipes import Recipe
 from vision.tasks.localization.anchor_free import AnchorFree
 from vision.tasks.localization.bmn import BMN
 from vision.tasks.localization.data import (
@@ -36,18 +37,16 @@ from vision.tasks.localization.losses import (
 )
 from vision.tasks.localization.metrics import THUMOS_TIOUS, detection_map
 from vision.tasks.localization.model import LocalizationModel, LocalizerConfig, suppress
-from vision.training import FromStep, OptimConfig, fit, optimizer, seed_everything
+from vision.training import Run, training
 
 Batch = tuple[Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]
 
 
 @dataclass(frozen=True)
-class LocalizationRecipe:
-    """Everything that determines a localizer; paths are relative to the data root.
+class LocalizationRecipe(Recipe):
+    """Everything that determines a localizer.
 
     Args:
-        name: of the weights it makes.
-        seed: of every random choice.
         annotations: ActivityNet-style file.
         videos: folder of the videos it names.
         optim: optimiser and schedule.
@@ -57,12 +56,8 @@ class LocalizationRecipe:
         loss: what is compared.
         augment: how windows are varied.
         validate_every: steps between validations.
-        licence: of the weights.
-        data: attribution of the data, kept in the weights.
     """
 
-    name: str
-    seed: int
     annotations: str
     videos: str
     optim: OptimConfig
@@ -71,8 +66,6 @@ class LocalizationRecipe:
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     validate_every: int = 1_000_000
-    licence: str = ""
-    data: str = ""
 
 
 class LocalizationModule(L.LightningModule):
@@ -154,88 +147,36 @@ def whole_videos(model: LocalizationModel, labels: list[str], tracks: list[Track
     return detection_map(database, results, THUMOS_TIOUS).average
 
 
-class LocalizationData(L.LightningDataModule):
-    """Loader of a recipe's training windows."""
-
-    def __init__(self, recipe: LocalizationRecipe, tracks: list[Track]) -> None:
-        super().__init__()
-        self.recipe, self.tracks = recipe, tracks
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Random windows, going on from the trainer's step."""
-        optim, model = self.recipe.optim, self.recipe.model
-        seconds = self.recipe.augment.window or model.window
-        dataset = Windows(
-            self.tracks,
-            round(seconds * model.features.rate),
-            optim.steps * optim.batch,
-            model.features,
-            self.recipe.augment,
-            self.recipe.seed,
-        )
-        return DataLoader(
-            dataset,
-            batch_size=optim.batch,
-            sampler=FromStep(self, len(dataset), optim.batch),
-            collate_fn=collate,
-        )
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """One item: the module holds the validation videos."""
-        return DataLoader([0])  # type: ignore[arg-type]  # a list is a data set
-
-
-def train(
-    recipe: str,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Path:
-    """Train a localizer and write its weights to `out/<name>.safetensors`.
-
-    Features are computed once and kept in the user's cache folder (`FOVEATE_CACHE`).
-
-    Args:
-        recipe: name of a shipped recipe or path of a TOML file.
-        data: root of the data sets that the recipe names.
-        out: folder for checkpoints, metrics and weights.
-        resume: go on from the last checkpoint in `out`.
-        init: not supported: there is nothing to begin from.
-        overrides: `"optim.steps=100"` and the like.
-
-    Returns:
-        Path of the weights.
-
-    Raises:
-        FoveateError: an unusable recipe, data that is not there, or nothing to resume.
-    """
-    if init is not None:
+@training(LocalizationRecipe)
+def train(run: Run[LocalizationRecipe]) -> Path:
+    """Train a localizer, whose features are kept in the user's cache folder (`FOVEATE_CACHE`)."""
+    if run.init is not None:
         raise FoveateError("a localizer is trained from scratch: leave out --init")
-    config = load_recipe(LocalizationRecipe, recipe, overrides)
-    labels, tracks, val = load_data(config, data)
-    model = train_model(config, labels, tracks, val, out, resume=resume)
-    path = out / f"{config.name}.safetensors"
-    write_weights(path, model.state_dict(), metadata(config, labels))
-    return path
+    labels, tracks, val = load_data(run.recipe, run.data)
+    model = train_model(run, labels, tracks, val)
+    return run.write(
+        "localization", model.state_dict(), config=asdict(run.recipe.model), labels=labels
+    )
 
 
 def train_model(
-    config: LocalizationRecipe,
-    labels: list[str],
-    tracks: list[Track],
-    val: list[Track],
-    out: Path,
-    *,
-    resume: bool = False,
+    run: Run[LocalizationRecipe], labels: list[str], tracks: list[Track], val: list[Track]
 ) -> LocalizationModel:
     """Train on tracks that are loaded already; see `train`."""
-    seed_everything(config.seed)
-    module = LocalizationModule(config, labels, tracks, val)
-    loaders = LocalizationData(config, tracks)
-    fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
+    recipe = run.recipe
+    run.seed()
+    module = LocalizationModule(recipe, labels, tracks, val)
+    windows = Windows(
+        tracks,
+        round((recipe.augment.window or recipe.model.window) * recipe.model.features.rate),
+        recipe.optim.samples,
+        recipe.model.features,
+        recipe.augment,
+        recipe.seed,
+    )
+    one: Any = [0]  # item: the module holds the validation videos
+    loaders = Loaders(windows, DataLoader(one), recipe.optim.batch, collate_fn=collate)
+    run.fit(module, loaders, recipe.optim, recipe.validate_every)
     return module.model.eval()
 
 
@@ -250,32 +191,19 @@ def load_data(config: LocalizationRecipe, data: Path) -> tuple[list[str], list[T
         if "concatenation_of" not in entry
     }
     if config.hold_out is None:
-        training = {v: e for v, e in everything.items() if e["subset"] == "training"}
+        learned = {v: e for v, e in everything.items() if e["subset"] == "training"}
         val = {v: e for v, e in everything.items() if e["subset"] == "validation"}
     else:
         known = {v: e for v, e in everything.items() if "subject" in e}
-        training = {v: e for v, e in known.items() if e["subject"] != config.hold_out}
+        learned = {v: e for v, e in known.items() if e["subject"] != config.hold_out}
         val = {v: e for v, e in known.items() if e["subject"] == config.hold_out}
-    if not training:
+    if not learned:
         raise FoveateError(f"{data / config.annotations} has no video to train on")
-    actions = [a["label"] for entry in training.values() for a in entry["annotations"]]
-    labels = sorted(set(actions))
+    labels = sorted({a["label"] for entry in learned.values() for a in entry["annotations"]})
     extractor = FeatureExtractor(config.model.features, "cpu")
     folder = data / config.videos
     return (
         labels,
-        load_tracks(training, folder, labels, extractor),
+        load_tracks(learned, folder, labels, extractor),
         load_tracks(val, folder, labels, extractor),
     )
-
-
-def metadata(recipe: LocalizationRecipe, labels: list[str]) -> dict[str, Any]:
-    """What a localizer's weights say of themselves."""
-    return {
-        "task": "localization",
-        "config": asdict(recipe.model),
-        "labels": labels,
-        "recipe": asdict(recipe),
-        "licence": recipe.licence,
-        "data": recipe.data,
-    }

@@ -16,9 +16,6 @@ from vision.errors import FoveateError
 
 Windows = Literal["noma", "oma", "ocma"]
 
-WINDOW_SECONDS = 200 / 30
-"""The published window: 200 frames of Assembly101 at 30 frames/s."""
-
 
 class Run(NamedTuple):
     """Consecutive frames with one label: `start` is the first, `end` the first after it."""

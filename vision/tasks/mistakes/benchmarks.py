@@ -82,7 +82,7 @@ def _read(data: str | Path) -> Procedure:
             return _instructions(path.stem, content)
         if "train" in content or "test" in content:
             return _labelled(path.stem, content)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise FoveateError(f"{path} is no evaluation data of a known kind: {error!r}") from None
     return parse_procedure(content, path)
 

@@ -58,9 +58,8 @@ def recognise_clips(
         raise FoveateError(f"{annotations} has other classes than the weights {checker.name!r}")
     clips = clip_set.clips(split, videos, checker.encoder)
     scores = [frame_scores(checker.model, checker.encoder, clip.looks) for clip in clips]
+    found = [recognised_steps(checker, s) for s in scores]
     background = [config.classes.index(name) for name in config.background]
-    length = window_frames(config.window, checker.encoder.rate)
-    found = [steps_of(aggregate(s.argmax(1), length, config.windows), background) for s in scores]
     target = np.eye(len(config.classes))[np.concatenate([clip.labels for clip in clips])]
     rows = np.concatenate(scores)
     pairs = zip(found, clips, strict=True)
@@ -93,6 +92,14 @@ def frame_scores(model: MiniROAD, encoder: Encoder, looks: np.ndarray) -> np.nda
     scores = model.eval()(features.to(device)).logits[0].softmax(-1)
     model.train(training)
     return scores.cpu().numpy()
+
+
+def recognised_steps(checker: MistakeChecker, scores: np.ndarray) -> list[int]:
+    """Classes of the steps of a whole clip from its class probabilities `(T, K)`."""
+    config = checker.config
+    background = [config.classes.index(name) for name in config.background]
+    length = window_frames(config.window, checker.encoder.rate)
+    return steps_of(aggregate(scores.argmax(1), length, config.windows), background)
 
 
 def choose_window(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from vision.errors import FoveateError
 from vision.tasks.mistakes.encoders import Encoder
+from vision.tasks.mistakes.procedure import read_json
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,25 @@ class Clip:
     ends_with_mistake: bool = False
 
 
+class ClipEntry(BaseModel):
+    """What an annotation file says of one video; what else stands there is passed over."""
+
+    id: str
+    segments: tuple[tuple[int, float, float], ...] = Field(
+        description="class, first frame, first frame after it"
+    )
+    labels: tuple[int, ...] = Field(description="classes of the steps in order")
+    toy: str | None = None
+    ends_with_mistake: bool = False
+
+
 @dataclass(frozen=True)
 class ClipSet:
     """An annotation file: `meta.classes` (id -> name), `meta.fps`, and videos by split."""
 
     classes: tuple[str, ...]
     fps: float
-    splits: dict[str, list[dict[str, Any]]]
+    splits: dict[str, list[ClipEntry]]
 
     @classmethod
     def read(cls, path: Path) -> ClipSet:
@@ -78,17 +90,26 @@ class ClipSet:
         Raises:
             FoveateError: it is missing, or not of this kind.
         """
+        content = read_json(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             meta = content["meta"]
             names = {int(k): str(v) for k, v in meta["classes"].items()}
             classes = tuple(names[n] for n in range(len(names)))
-            splits = {k: v for k, v in content.items() if k != "meta" and isinstance(v, list)}
+            splits = {
+                name: [ClipEntry.model_validate(entry) for entry in entries]
+                for name, entries in content.items()
+                if name != "meta" and isinstance(entries, list)
+            }
+            for entry in (e for entries in splits.values() for e in entries):
+                for k in (*entry.labels, *(segment[0] for segment in entry.segments)):
+                    if k not in names:
+                        raise ValueError(f"{entry.id} has class {k}, which meta.classes lacks")
+            if not float(meta["fps"]) > 0:
+                raise ValueError("meta.fps must be above 0")
             return cls(classes, float(meta["fps"]), splits)
-        except OSError as error:
-            raise FoveateError(f"cannot read {path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FoveateError(f"{path} annotates no clips: {error!r}") from None
+            reason = " ".join(repr(error).split())[:300]
+            raise FoveateError(f"{path} annotates no clips: {reason}") from None
 
     def clips(self, split: str, videos: Path, encoder: Encoder) -> list[Clip]:
         """The clips of a split, looked at by an encoder.
@@ -101,23 +122,23 @@ class ClipSet:
         Raises:
             FoveateError: no such split, or a video that is missing or cannot be read.
         """
-        if split not in self.splits:
-            raise FoveateError(f"no split {split!r}; there are {', '.join(self.splits)}")
+        if not self.splits.get(split):
+            raise FoveateError(f"no clips in {split!r}; there are {', '.join(self.splits)}")
         return [self._clip(entry, videos, encoder) for entry in self.splits[split]]
 
-    def _clip(self, entry: dict[str, Any], videos: Path, encoder: Encoder) -> Clip:
-        looks, times = encoder.look_at(videos / f"{entry['id']}.mp4")
+    def _clip(self, entry: ClipEntry, videos: Path, encoder: Encoder) -> Clip:
+        looks, times = encoder.look_at(videos / f"{entry.id}.mp4")
         frames = np.rint((times - times[0]) * self.fps).astype(int)
         labels = np.zeros(len(times), int)
-        for label, start, end in entry["segments"]:
+        for label, start, end in entry.segments:
             labels[(start <= frames) & (frames < end)] = label
         return Clip(
-            id=entry["id"],
+            id=entry.id,
             looks=looks,
             labels=labels,
-            steps=tuple(entry["labels"]),
-            variant=entry.get("toy"),
-            ends_with_mistake=bool(entry.get("ends_with_mistake")),
+            steps=entry.labels,
+            variant=entry.toy,
+            ends_with_mistake=entry.ends_with_mistake,
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -87,12 +89,22 @@ def write(
         colour: RGB.
     """
     for text in texts:
-        font = ImageFont.load_default(size)
+        font = _font(round(size))
         needed = font.getlength(text)
         if needed > width:
-            font = ImageFont.load_default(max(min(8.0, size), size * max(0.75, width / needed)))
+            font = _font(round(max(min(8.0, size), size * max(0.75, width / needed))))
         if font.getlength(text) <= width:
             break
     while len(text) > 1 and font.getlength(text) > width:
         text = text[:-2].rstrip() + "…"
     canvas.text(place, text, font=font, fill=colour, anchor="lm")
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which has most alphabets; Pillow's own font has no letter with an accent."""
+    import matplotlib
+
+    return ImageFont.truetype(
+        Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size
+    )

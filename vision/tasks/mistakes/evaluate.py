@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -124,7 +126,7 @@ class _Parts:
         """Thresholds where there is one, and how often a language model gave no answer."""
         notes: dict[str, Any] = {}
         if len(self.made) == 1:
-            notes["threshold"] = next(iter(self.made.values())).threshold
+            notes["threshold"] = _number(next(iter(self.made.values())).threshold)
         asked = sum(getattr(a, "asked", 0) for a in self.made.values())
         if asked:
             notes["answers"] = asked
@@ -146,10 +148,15 @@ def _measure(
     row: dict[str, Any] = dict(flag_metrics(mistakes, flags))
     row["recall_known_verbs"] = float(flags[subtle].mean()) if subtle.any() else None
     if surprise is not None:
-        row["auc"] = auc(mistakes, surprise)
+        row["auc"] = _number(auc(mistakes, surprise))
         kept = ~(mistakes & told)
-        row["auc_known_verbs"] = auc(mistakes[kept], surprise[kept])
+        row["auc_known_verbs"] = _number(auc(mistakes[kept], surprise[kept]))
     return row
+
+
+def _number(value: float) -> float | None:
+    """None for what JSON has no number for."""
+    return value if math.isfinite(value) else None
 
 
 def _verb_unseen(procedure: Procedure) -> np.ndarray:
@@ -159,4 +166,4 @@ def _verb_unseen(procedure: Procedure) -> np.ndarray:
 
 
 def _verb(step: str) -> str:
-    return step.replace("-", " ").replace("_", " ").split()[0].lower()
+    return re.split(r"[\s_-]+", step.strip(" -_").lower())[0]

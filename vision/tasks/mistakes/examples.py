@@ -1,4 +1,4 @@
-"""Videos of correct executions as lists of steps."""
+"""A procedure from videos of correct executions."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vision.errors import FoveateError
-from vision.tasks.mistakes.aggregate import aggregate, window_frames
-from vision.tasks.mistakes.clips import frame_scores, steps_of
+from vision.tasks.mistakes.clips import frame_scores, recognised_steps
 from vision.tasks.mistakes.predict import MistakeChecker
+from vision.tasks.mistakes.procedure import Example, Procedure
 
 
-def recognise(videos: Sequence[Path], weights: str | None, device: str | None) -> list[list[str]]:
-    """The steps of each video, by name.
+def recognise(
+    name: str,
+    videos: Sequence[Path],
+    kind: tuple[str, ...],
+    weights: str | None,
+    device: str | None,
+) -> Procedure:
+    """A procedure of the steps that are recognised in each video.
 
     Args:
-        videos: files.
+        name: what users will call it.
+        videos: files; their names become the examples' ids.
+        kind: what was made in all of them.
         weights: recogniser by name or path; the default one when None.
         device: where to run.
 
@@ -23,15 +31,13 @@ def recognise(videos: Sequence[Path], weights: str | None, device: str | None) -
         FoveateError: a video that cannot be read, or in which no step is recognised.
     """
     checker = MistakeChecker.from_weights(weights, device=device)
-    config = checker.config
-    background = [config.classes.index(name) for name in config.background]
-    length = window_frames(config.window, checker.encoder.rate)
-    sequences = []
+    examples = []
     for path in videos:
         looks, _ = checker.encoder.look_at(path)
-        labels = frame_scores(checker.model, checker.encoder, looks).argmax(1)
-        found = steps_of(aggregate(labels, length, config.windows), background)
+        found = recognised_steps(checker, frame_scores(checker.model, checker.encoder, looks))
         if not found:
             raise FoveateError(f"no step was recognised in {path}")
-        sequences.append([config.classes[step] for step in found])
-    return sequences
+        steps = tuple(checker.config.classes[step] for step in found)
+        examples.append(Example(steps=steps, id=path.stem, kind=kind))
+    note = f"steps recognised by {checker.name}: {checker.note}"
+    return Procedure(name=name, note=note, examples=tuple(examples))

@@ -83,14 +83,14 @@ def timeline(result: Checked) -> Frame:
         `(H, 1200, 3)` uint8 RGB.
     """
     flagged = result.mistakes
-    height = MARGIN + LINE + ROW + 2 * LINE + 2 * LINE * max(1, len(flagged)) + MARGIN
+    height = MARGIN + LINE + ROW + 2 * LINE + 2 * LINE * max(1, len(flagged)) + LINE + MARGIN
     picture = Image.new("RGB", (WIDTH, height), WHITE)
     canvas = ImageDraw.Draw(picture)
     inner = WIDTH - 2 * MARGIN
     title = f"{result.procedure}: {len(result.steps)} steps, {len(flagged)} flagged"
     hint = "triangles: when each was known"
-    write(canvas, [f"{title}; {hint}", title], (MARGIN, MARGIN), 16, inner * 0.5, INK)
-    write(canvas, [result.note], (MARGIN + inner * 0.52, MARGIN), 13, inner * 0.48, GREY)
+    write(canvas, [f"{title}; {hint}", title], (MARGIN, MARGIN), 16, inner, INK)
+    write(canvas, [result.note], (MARGIN, height - MARGIN), 13, inner, GREY)
     top = MARGIN + LINE
     length = max(result.end - result.start, 1e-3)
 
@@ -111,7 +111,13 @@ def timeline(result: Checked) -> Frame:
             fill=RED if step.mistake else GREY,
         )
     _axis(canvas, result, across, top + ROW + 10)
-    place = top + ROW + 2 * LINE + LINE / 2
+    _flags(canvas, flagged, top + ROW + 2 * LINE + LINE / 2)
+    return np.asarray(picture)
+
+
+def _flags(canvas: ImageDraw.ImageDraw, flagged: Sequence[CheckedStep], place: float) -> None:
+    """What was expected instead of each flagged step, and why, in two lines."""
+    inner = WIDTH - 2 * MARGIN
     for step in flagged:
         line = f"{step.start:.1f} s  {step.step}: {expectation(step)}"
         write(canvas, [line], (MARGIN, place), 15, inner, RED)
@@ -119,7 +125,6 @@ def timeline(result: Checked) -> Frame:
         place += 2 * LINE
     if not flagged:
         write(canvas, ["no step was flagged"], (MARGIN, place), 15, inner, INK)
-    return np.asarray(picture)
 
 
 def _axis(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from vision.tasks.mistakes.encoders import EncoderConfig, make_encoder
 from vision.tasks.mistakes.procedure import Procedure
 from vision.tasks.mistakes.recognition import MiniROAD, RecognizerConfig, load_recognizer
 from vision.tasks.mistakes.results import Checked, CheckedStep, Expected
+from vision.tasks.mistakes.settings import ALONE
 from vision.tasks.mistakes.steps import anticipator_from, procedure_from
 
 LONGEST_GAP = 10.0
@@ -117,8 +119,13 @@ class MistakeChecker:
                 `foveate check`, see `anticipator_from`.
 
         Raises:
-            FoveateError: no procedure, or one whose steps the recogniser does not know.
+            FoveateError: no procedure, one whose steps the recogniser does not know, or an option
+                that only holds without a video.
         """
+        for option in ALONE:
+            if options.get(option.name):
+                flag = option.name.replace("_", "-")
+                raise FoveateError(f"--{flag} is for use without a video: leave one of them out")
         procedure = procedure_from(options)
         unknown = sorted(set(procedure.steps) - set(self.config.classes))
         if unknown:
@@ -173,12 +180,13 @@ class MistakeChecker:
         self._aggregated(video, video.aggregator.finish(), video.last)
         video.close(video.last)
         self._video = None
+        warnings = video.anticipator.warnings()
+        for warning in warnings:
+            print(f"foveate: {warning}", file=sys.stderr)
         return Checked(
             procedure=video.procedure.name,
             weights=self.name,
-            note="; ".join(
-                filter(None, (self.note, video.procedure.note, *video.anticipator.warnings()))
-            ),
+            note="; ".join(filter(None, (self.note, video.procedure.note, *warnings))),
             threshold=video.anticipator.threshold,
             start=video.first,
             end=video.last,

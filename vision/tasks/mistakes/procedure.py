@@ -18,12 +18,13 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -32,6 +33,9 @@ from pydantic import (
 
 from vision.catalogue import weights_folder
 from vision.errors import FoveateError
+
+Step = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+"""Name of a step; spaces around it do not count."""
 
 
 class Example(BaseModel):
@@ -42,7 +46,7 @@ class Example(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: tuple[str, ...] = Field(min_length=1, description="names of the steps done, in order")
+    steps: tuple[Step, ...] = Field(min_length=1, description="names of the steps done, in order")
     id: str = Field(default="", description="where it comes from, such as the name of a video")
     kind: tuple[str, ...] = Field(
         default=(), description="what was made, from general to exact: ['crane', 'model a08']"
@@ -64,7 +68,7 @@ class Trial(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: tuple[str, ...] = Field(min_length=1, description="names of the steps done, in order")
+    steps: tuple[Step, ...] = Field(min_length=1, description="names of the steps done, in order")
     mistakes: tuple[int, ...] = Field(description="which of them are mistakes, counted from 0")
     id: str = Field(default="", description="where it comes from")
     kind: tuple[str, ...] = Field(default=(), description="what was made, as in the examples")
@@ -89,7 +93,7 @@ class Procedure(BaseModel):
         default=(), description="classes of a recogniser that are no step, such as 'idle'"
     )
     examples: tuple[Example, ...] = Field(min_length=1, description="correct executions")
-    steps: tuple[str, ...] = Field(
+    steps: tuple[Step, ...] = Field(
         default=(),
         validate_default=True,
         description="names of all steps; those of the examples where left out",
@@ -135,11 +139,9 @@ class Procedure(BaseModel):
         )
 
     def save(self, path: Path) -> None:
-        """Write a procedure file; it appears whole or not at all."""
+        """Write a procedure file; see `write_whole`."""
         content = self.model_dump(mode="json", exclude_defaults=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        partial.replace(path)
+        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def merged(steps: Iterable[str]) -> tuple[str, ...]:
@@ -158,12 +160,11 @@ def load_procedure(name_or_path: str | Path) -> Procedure:
     Raises:
         FoveateError: no such procedure, or a file that is not one; the message names the place.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".json":
-        if str(name_or_path) not in procedure_names():
-            hint = _hint(str(name_or_path), procedure_names())
-            raise FoveateError(f"unknown procedure {str(name_or_path)!r}, {hint}")
-        path = weights_folder() / "procedures" / f"{name_or_path}.json"
+    name, path = str(name_or_path), Path(name_or_path)
+    if name in procedure_names():
+        path = weights_folder() / "procedures" / f"{name}.json"
+    elif path.suffix != ".json" and not path.is_file():
+        raise FoveateError(f"unknown procedure {name!r}, {_hint(name, procedure_names())}")
     return parse_procedure(read_json(path), path)
 
 
@@ -183,13 +184,32 @@ def parse_procedure(content: Any, source: Path | str) -> Procedure:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; FoveateError when there is none."""
+    """The content of a JSON file, with or without a byte order mark.
+
+    Raises:
+        FoveateError: there is none, or it cannot be read.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FoveateError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FoveateError(f"{path} is no JSON: {error}") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, in a folder that is made where there is none; it appears whole or not at all.
+
+    Raises:
+        FoveateError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise FoveateError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from vision.errors import FoveateError
+from vision.catalogue import Weights
 
 OFFICIAL = {
     "layer1.": "embed.",
@@ -119,8 +119,4 @@ def load_recognizer(model: MiniROAD, weights: Mapping[str, Tensor], name: str) -
     Raises:
         FoveateError: they are of another architecture.
     """
-    try:
-        model.load_state_dict(translate(weights))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FoveateError(f"weights {name!r} do not fit the recogniser: {reason}") from None
+    Weights(name, translate(weights), {}).fill(model)

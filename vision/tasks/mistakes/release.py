@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from vision.catalogue import add_to_catalogue, read_weights, write_weights
+from vision.catalogue import read_weights
+from vision.release import arguments, enter, run
 from vision.tasks.mistakes.anticipation import DEFAULT
 from vision.tasks.mistakes.evaluate import evaluate
 
 
 def main() -> None:
     """Measure a recogniser on the test clips of its annotations and enter it into the catalogue."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("weights", type=Path, help="what `foveate train mistakes` wrote")
+    parser = arguments(main.__doc__)
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument("--videos", type=Path, required=True)
     parser.add_argument("--set", default="clips", help="what the figures are of, for their names")
-    parser.add_argument("--default", action="store_true", help="what `foveate check` uses")
-    parser.add_argument("--into", type=Path, default=Path("weights"))
     given = parser.parse_args()
 
     weights = read_weights(given.weights)
@@ -29,10 +26,9 @@ def main() -> None:
     }
     score = {f"{name} {given.set}": round(value, 4) for name, value in figures.items()}
     target = given.into / given.weights.name
-    write_weights(target, weights.tensors, {**weights.metadata, "score": score})
-    add_to_catalogue(target, default=given.default)
+    enter(target, weights.tensors, weights.metadata, score, default=given.default)
     print(f"{target}: {score}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich import box
@@ -51,4 +50,4 @@ def print_report(report: dict[str, Any], console: Console | None = None) -> None
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+    return "-" if value is None else f"{100 * value:.1f}"

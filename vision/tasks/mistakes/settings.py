@@ -24,7 +24,9 @@ COMMON = (
 ANTICIPATION = (
     Option("procedure", str, None, "What should be done: a shipped procedure, or a JSON file"),
     Option("kind", list, None, "What is being made, as the examples of the procedure call it"),
-    Option("threshold", float, None, "Surprise above which a step is flagged; by default learnt"),
+    Option(
+        "threshold", float, None, "Surprise above which a step is flagged; else learnt", (0, None)
+    ),
     Option("anticipator", str, None, "What judges the steps; by default the embedded model"),
     Option("fallback", bool, False, "Go on with the embedded model where a language model fails"),
     *COMMON,

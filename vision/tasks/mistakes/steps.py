@@ -9,10 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from vision.errors import FoveateError
 from vision.tasks.mistakes.anticipation import DEFAULT, Anticipator, judge, make_anticipator
 from vision.tasks.mistakes.anticipation.fallback import Fallback
-from vision.tasks.mistakes.procedure import Procedure, load_procedure, merged, read_json
+from vision.tasks.mistakes.procedure import (
+    Example,
+    Procedure,
+    load_procedure,
+    merged,
+    read_json,
+    write_whole,
+)
 from vision.tasks.mistakes.settings import settings_of
 
 
@@ -44,22 +53,27 @@ def anticipator_from(procedure: Procedure, options: Mapping[str, Any]) -> Antici
         FoveateError: the anticipator cannot be had.
     """
     kind = tuple(options.get("kind") or ())
-    made = _make(options.get("anticipator") or DEFAULT, procedure, options).of_kind(kind)
-    if options.get("threshold") is not None:
-        made.threshold = options["threshold"]
-    return made
+    name = options.get("anticipator") or DEFAULT
+    if name == DEFAULT or not options.get("fallback"):
+        return _make(name, procedure, options).of_kind(kind)
+    default = _make(DEFAULT, procedure, options)
+    try:
+        made: Anticipator = Fallback(_make(name, procedure, options), default)
+    except FoveateError as error:
+        print(f"foveate: {error}; going on with {DEFAULT!r}", file=sys.stderr)
+        made = default
+    return made.of_kind(kind)
 
 
 def _make(name: str, procedure: Procedure, options: Mapping[str, Any]) -> Anticipator:
-    """The anticipator, and with `fallback` the default beside or instead of it."""
-    if name == DEFAULT or not options.get("fallback"):
-        return make_anticipator(name, procedure, **settings_of(name, options))
-    default = make_anticipator(DEFAULT, procedure, **settings_of(DEFAULT, options))
-    try:
-        return Fallback(make_anticipator(name, procedure, **settings_of(name, options)), default)
-    except FoveateError as error:
-        print(f"foveate: {error}; going on with {DEFAULT!r}", file=sys.stderr)
-        return default
+    """An anticipator with its settings and, where one is given, the user's threshold."""
+    made = make_anticipator(name, procedure, **settings_of(name, options))
+    threshold = options.get("threshold")
+    if threshold is not None:
+        if math.isnan(threshold):
+            raise FoveateError("a threshold must be a number")
+        made.threshold = threshold
+    return made
 
 
 def _check_kind(procedure: Procedure, kind: tuple[str, ...]) -> None:
@@ -93,17 +107,22 @@ def alone(output: Path, weights: str | None, device: str | None, **options: Any)
 def _write_procedure(
     path: Path, weights: str | None, device: str | None, options: Mapping[str, Any]
 ) -> None:
+    if path.exists():
+        raise FoveateError(f"{path} is there already: name another file, or remove it")
+    kind = tuple(options.get("kind") or ())
     if options.get("examples"):
         from vision.tasks.mistakes.examples import recognise
 
-        sequences = recognise([Path(p) for p in options["examples"]], weights, device)
+        made = recognise(path.stem, [Path(p) for p in options["examples"]], kind, weights, device)
+        for example in made.examples:
+            print(f"{example.id}: {', '.join(example.steps)}")
     elif options.get("steps") is not None:
-        sequences = read_steps(Path(options["steps"]))
+        made = new_procedure(path.stem, read_steps(Path(options["steps"])), kind=kind)
     else:
         raise FoveateError("a procedure is made from --steps FILE or --examples VIDEO,VIDEO")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new_procedure(path.stem, sequences, kind=tuple(options.get("kind") or ())).save(path)
-    print(f"{len(sequences)} executions, see {path}")
+    made.save(path)
+    note = f"; {made.note}" if made.note else ""
+    print(f"{len(made.examples)} executions, see {path}{note}")
 
 
 def _check_file(source: Path, output: Path, options: Mapping[str, Any]) -> None:
@@ -118,11 +137,8 @@ def _check_file(source: Path, output: Path, options: Mapping[str, Any]) -> None:
                 print(_line(number, record))
     for warning in anticipator.warnings():
         print(f"foveate: {warning}", file=sys.stderr)
-    output.mkdir(parents=True, exist_ok=True)
     path = output / f"{source.stem}-steps.jsonl"
-    partial = path.with_suffix(".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "\n".join(lines) + "\n")
     print(f"{len(lines)} steps checked, see {path}")
 
 
@@ -161,17 +177,19 @@ def check_steps(
 def read_steps(path: Path) -> list[list[str]]:
     """Executions from a JSON file: a list of steps, or a list of such lists.
 
+    Returns:
+        Names of the steps of each execution; one that follows itself is there once.
+
     Raises:
         FoveateError: the file holds something else, or nothing.
     """
-    content = read_json(Path(path))
-    rows = [content] if isinstance(content, list) and isinstance(content[:1], list) else []
-    if rows and content and all(isinstance(row, list) for row in content):
-        rows = content
-    whole = rows and all(row and all(isinstance(s, str) for s in row) for row in rows)
-    if not whole:
-        raise FoveateError(f'{path} must hold steps, ["first", "second"], or a list of such lists')
-    return rows
+    content = read_json(path)
+    several = isinstance(content, list) and content and all(isinstance(x, list) for x in content)
+    try:
+        return [list(Example(steps=row).steps) for row in (content if several else [content])]
+    except ValidationError:
+        wanted = '["first", "second"], or a list of such lists'
+        raise FoveateError(f"{path} must hold steps, {wanted}") from None
 
 
 def new_procedure(

@@ -13,9 +13,11 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vision.catalogue import open_weights, write_weights
+from vision.catalogue import open_weights
 from vision.errors import FoveateError
-from vision.recipes import load_recipe
+from vision.loaders import ONE_WORKER, Loaders
+from vision.optim import OptimConfig, optimizer
+from vision.recipes import Recipe
 from vision.tasks.mistakes.aggregate import Windows
 from vision.tasks.mistakes.clips import choose_window, frame_scores
 from vision.tasks.mistakes.data import Clip, ClipSet, WindowConfig, WindowDataset
@@ -23,7 +25,7 @@ from vision.tasks.mistakes.encoders import Encoder, EncoderConfig, make_encoder
 from vision.tasks.mistakes.losses import anticipation_loss, nonuniform_loss
 from vision.tasks.mistakes.oad import mean, per_frame
 from vision.tasks.mistakes.recognition import MiniROAD, RecognizerConfig, load_recognizer
-from vision.training import FromStep, OptimConfig, fit, one_thread, optimizer, seed_everything
+from vision.training import Run, training
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,10 @@ class AggregateConfig:
 
 
 @dataclass(frozen=True)
-class MistakesRecipe:
-    """Everything that determines a recogniser; paths are relative to the data root.
+class MistakesRecipe(Recipe):
+    """Everything that determines a recogniser.
 
     Args:
-        name: of the weights it makes.
-        seed: of every random choice.
         annotations: annotation file with the splits `train` and `val`.
         videos: folder with the videos.
         encoder: what is seen of a frame.
@@ -66,12 +66,8 @@ class MistakesRecipe:
         optim: optimiser and schedule.
         background: classes that are no step.
         validate_every: steps between validations.
-        licence: of the weights.
-        data: attribution of the data, kept in the weights.
     """
 
-    name: str
-    seed: int
     annotations: str
     videos: str
     encoder: EncoderConfig
@@ -81,8 +77,6 @@ class MistakesRecipe:
     optim: OptimConfig
     background: tuple[str, ...] = ()
     validate_every: int = 400
-    licence: str = ""
-    data: str = ""
 
 
 class MistakesModule(L.LightningModule):
@@ -131,112 +125,55 @@ class MistakesModule(L.LightningModule):
         return optimizer(self.model, self.recipe.optim, lambda _: False)
 
 
-class MistakesData(L.LightningDataModule):
-    """Loaders of a recipe's training windows and whole validation clips."""
-
-    def __init__(
-        self,
-        recipe: MistakesRecipe,
-        classes: Sequence[str],
-        encoder: Encoder,
-        clips: dict[str, list[Clip]],
-    ) -> None:
-        super().__init__()
-        self.recipe, self.classes, self.encoder, self.clips = recipe, classes, encoder, clips
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Varied windows, going on from the trainer's step."""
-        recipe = self.recipe
-        dataset = WindowDataset(
-            self.clips["train"],
-            self.classes,
-            self.encoder,
-            recipe.windows,
-            recipe.optim.steps * recipe.optim.batch,
-            recipe.seed,
-            recipe.model.anticipation,
-        )
-        return DataLoader(
-            dataset,
-            batch_size=recipe.optim.batch,
-            sampler=FromStep(self, len(dataset), recipe.optim.batch),
-            num_workers=1,
-            prefetch_factor=4,
-            worker_init_fn=one_thread,
-        )
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Whole clips, one at a time."""
-        clips: Any = [(clip.looks, clip.labels) for clip in self.clips["val"]]
-        return DataLoader(clips, batch_size=None, collate_fn=lambda clip: clip)
-
-
-def train(
-    recipe: str,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Path:
-    """Train a recogniser and write its weights to `out/<name>.safetensors`.
-
-    Args:
-        recipe: name of a shipped recipe or path of a TOML file.
-        data: root of the data sets that the recipe names.
-        out: folder for checkpoints, metrics and weights.
-        resume: go on from the last checkpoint in `out`.
-        init: weights to begin with, by name or path.
-        overrides: `"optim.steps=100"` and the like.
-
-    Returns:
-        Path of the weights.
-
-    Raises:
-        FoveateError: an unusable recipe, data that is not there, or nothing to resume.
-    """
-    config = load_recipe(MistakesRecipe, recipe, overrides)
-    seed_everything(config.seed)
-    clip_set = ClipSet.read(data / config.annotations)
-    unknown = sorted(set(config.background) - set(clip_set.classes))
+@training(MistakesRecipe)
+def train(run: Run[MistakesRecipe]) -> Path:
+    """Train a recogniser of steps."""
+    recipe, optim = run.recipe, run.recipe.optim
+    run.seed()
+    clip_set = ClipSet.read(run.data / recipe.annotations)
+    unknown = sorted(set(recipe.background) - set(clip_set.classes))
     if unknown:
-        raise FoveateError(f"recipe {config.name!r}: background {unknown[0]!r} is no class")
-    encoder = make_encoder(config.encoder)
-    clips = {s: clip_set.clips(s, data / config.videos, encoder) for s in ("train", "val")}
-    module = MistakesModule(config, clip_set.classes, encoder)
-    if init is not None:
-        load_recognizer(module.model, open_weights(init, task="mistakes").tensors, init)
-    loaders = MistakesData(config, clip_set.classes, encoder, clips)
-    fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
-    background = [clip_set.classes.index(name) for name in config.background]
+        raise FoveateError(f"recipe {recipe.name!r}: background {unknown[0]!r} is no class")
+    encoder = make_encoder(recipe.encoder)
+    clips, held_out = (
+        clip_set.clips(split, run.data / recipe.videos, encoder) for split in ("train", "val")
+    )
+    module = MistakesModule(recipe, clip_set.classes, encoder)
+    if run.init is not None:
+        load_recognizer(module.model, open_weights(run.init, task="mistakes").tensors, run.init)
+    samples = WindowDataset(
+        clips,
+        clip_set.classes,
+        encoder,
+        recipe.windows,
+        optim.samples,
+        recipe.seed,
+        recipe.model.anticipation,
+    )
+    whole: Any = [(clip.looks, clip.labels) for clip in held_out]
+    val = DataLoader(whole, batch_size=None, collate_fn=lambda clip: clip)
+    run.fit(module, Loaders(samples, val, optim.batch, **ONE_WORKER), optim, recipe.validate_every)
+    config = {
+        "model": asdict(module.model.config),
+        "encoder": asdict(recipe.encoder),
+        "windows": recipe.aggregate.windows,
+        "window": _window(module, clips),
+        "classes": list(clip_set.classes),
+        "background": list(recipe.background),
+    }
+    return run.write("mistakes", module.model.state_dict(), config=config)
+
+
+def _window(module: MistakesModule, clips: list[Clip]) -> float:
+    """The length of window in seconds that finds the steps of the training clips best."""
+    recipe = module.recipe
     seconds, table = choose_window(
-        [frame_scores(module.model, encoder, clip.looks) for clip in clips["train"]],
-        [clip.steps for clip in clips["train"]],
-        config.aggregate.seconds,
-        config.aggregate.windows,
-        encoder.rate,
-        background,
+        [frame_scores(module.model, module.encoder, clip.looks) for clip in clips],
+        [clip.steps for clip in clips],
+        recipe.aggregate.seconds,
+        recipe.aggregate.windows,
+        module.encoder.rate,
+        [module.classes.index(name) for name in recipe.background],
     )
     print(f"window of {seconds:g} s, from {table}", flush=True)
-    path = out / f"{config.name}.safetensors"
-    write_weights(path, module.model.state_dict(), metadata(config, module, seconds))
-    return path
-
-
-def metadata(recipe: MistakesRecipe, module: MistakesModule, seconds: float) -> dict[str, Any]:
-    """What a recogniser's weights say of themselves."""
-    return {
-        "task": "mistakes",
-        "config": {
-            "model": asdict(module.model.config),
-            "encoder": asdict(recipe.encoder),
-            "windows": recipe.aggregate.windows,
-            "window": seconds,
-            "classes": list(module.classes),
-            "background": list(recipe.background),
-        },
-        "recipe": asdict(recipe),
-        "licence": recipe.licence,
-        "data": recipe.data,
-    }
+    return seconds

@@ -74,6 +74,18 @@ def centre_path(one: Viewed, habits: Habits, rng: np.random.Generator) -> np.nda
     return np.column_stack((shares * (one.width, one.height), habits.times(count, rng)))
 
 
+def target_path(one: Viewed, habits: Habits, rng: np.random.Generator) -> np.ndarray:
+    """The picture's middle, then the target's, as if its place were known: `(2, 3)`.
+
+    Raises:
+        ValueError: nothing is looked for.
+    """
+    if one.objects is None or one.target is None:
+        raise ValueError(f"picture {one.name!r} has no target")
+    points = np.array([[one.width / 2, one.height / 2], one.objects.centres[one.target]])
+    return np.column_stack((points, habits.times(2, rng)))
+
+
 def saliency_path(
     one: Viewed, image: Frame, habits: Habits, rng: np.random.Generator
 ) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,16 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vision.catalogue import open_weights
-from vision.errors import FoveateError
 from vision.images import ImageStore
-from vision.tasks.scanpath.baselines import Habits, centre_path, random_path, saliency_path
-from vision.tasks.scanpath.data import (
-    collate,
-    look_at_pictures,
-    make_sample,
-    objects_of,
+from vision.tasks.scanpath.baselines import (
+    Habits,
+    centre_path,
+    random_path,
+    saliency_path,
+    target_path,
 )
+from vision.tasks.scanpath.data import Seen, collate, look_at_pictures, make_sample, objects_of
 from vision.tasks.scanpath.losses import step_likelihood
 from vision.tasks.scanpath.metrics import (
     MULTIMATCH_NAMES,
@@ -33,10 +33,11 @@ from vision.tasks.scanpath.metrics import (
     multimatch,
     sequence_scores,
 )
-from vision.tasks.scanpath.model import Steps
 from vision.tasks.scanpath.objects import Objects, grid_objects
-from vision.tasks.scanpath.predict import Looker, drawn_paths
+from vision.tasks.scanpath.paths import drawn_paths
+from vision.tasks.scanpath.predict import Looker
 from vision.tasks.scanpath.records import Viewed, read_scanpaths
+from vision.tasks.scanpath.scene import Steps
 
 Paths = list[np.ndarray]
 """Paths over one picture, `(T, 3)` x, y in pixels and duration in ms."""
@@ -49,9 +50,6 @@ CELLS = (6, 8)
 
 TIME_BIN = 50.0
 """Milliseconds of a symbol of ScanMatch with time."""
-
-FEW = 3
-"""Paths a picture that MultiMatch, the slowest metric, is measured on."""
 
 BATCH = 8
 
@@ -85,8 +83,6 @@ def evaluate(
         FoveateError: files that are missing or hold no scanpaths.
     """
     viewed = read_scanpaths(data)
-    if not any(len(one.paths) for one in viewed):
-        raise FoveateError(f"{data} holds no viewer's path")
     looker = Looker.from_weights(weights, device=device)
     heat = looker.temperature if temperature is None else temperature
     folder = data.parent if images is None else images
@@ -96,10 +92,9 @@ def evaluate(
     rows["model"] = measure(viewed, objects, drawn)
     for name, paths in rivals.items():
         rows[name] = measure(viewed, objects, paths)
-    known = open_weights(weights, task="scanpath").metadata
     return {
         "task": "free viewing" if viewed[0].target is None else "search",
-        "location": bool(known["config"]["location"]),
+        "location": looker.config.location,
         "pictures": len(viewed),
         "viewers": sum(len(one.paths) for one in viewed),
         "samples": samples,
@@ -125,53 +120,75 @@ def look_and_score(
         included, `bits` gained a fixation over the habit of the middle, and `chance`, what uniform
         choice would have in nats.
     """
-    config = looker.config
     drawn: list[Paths] = []
     objects: list[Objects] = []
-    total = steps = gain = fixations = chance = 0.0
+    sums: defaultdict[str, float] = defaultdict(float)
     for start in range(0, len(viewed), BATCH):
         part = viewed[start : start + BATCH]
-        seen = look_at_pictures(part, folder, config, looker.features, looker.detector)
-        own = [objects_of(one, seen.get(one.name), config.grid) for one in part]
-        # Paths longer than a drawn one may be are scored whole.
-        longest = max((len(path) for one in part for path in one.paths), default=1)
-        whole = replace(config, longest=max(1, longest))
-        human = [
-            make_sample(one, o, seen.get(one.name), whole) for one, o in zip(part, own, strict=True)
-        ]
-        scene, goal, paths = looker.to_device(collate(human))
-        encoded = looker.model.encode(scene)
-        logits, _, _ = looker.model(
-            encoded, goal, Steps.of_paths(paths.objects, paths.durations, scene.mask.shape[1])
-        )
-        each, there = step_likelihood(logits, paths)
-        for n, one in enumerate(part):  # padding is no viewer
-            count = len(one.paths)
-            total -= each[n, :count].sum().item()
-            steps += there[n, :count].sum().item()
-            chance += there[n, :count].sum().item() * math.log(len(own[n]) + 1)
-            looks = paths.objects[n, :count] >= 0
-            among = logits[n, :count, :-1, : len(own[n])].log_softmax(-1)
-            log = among.gather(-1, paths.objects[n, :count].clamp(min=0)[..., None]).squeeze(-1)
-            prior = habit_chances(own[n], looker.habits).to(log)
-            bits = (log - prior[paths.objects[n, :count].clamp(min=0)]) / math.log(2)
-            gain += bits[looks].sum().item()
-            fixations += looks.sum().item()
-        empty = [replace(one, paths=[np.empty((0, 3))] * samples) for one in part]
-        ready = [
-            make_sample(one, o, seen.get(one.name), config)
-            for one, o in zip(empty, own, strict=True)
-        ]
-        scene, goal, _ = looker.to_device(collate(ready))
-        outcome = looker.draw(scene, goal, seed=seed, temperature=temperature)
-        drawn += [drawn_paths(outcome, n, o) for n, o in enumerate(own)]
+        seen = look_at_pictures(part, folder, looker.config, looker.features, looker.detector)
+        own = [objects_of(one, seen.get(one.name), looker.config.grid) for one in part]
+        for name, value in _viewers_likelihood(looker, part, own, seen).items():
+            sums[name] += value
+        drawn += _draw(looker, part, own, seen, samples, seed, temperature)
         objects += own
     scores = {
-        "nats": total / max(steps, 1),
-        "bits": gain / max(fixations, 1),
-        "chance": chance / max(steps, 1),
+        "nats": sums["nats"] / sums["steps"],
+        "bits": sums["bits"] / sums["fixations"],
+        "chance": sums["chance"] / sums["steps"],
     }
     return drawn, objects, scores
+
+
+def _viewers_likelihood(
+    looker: Looker, viewed: Sequence[Viewed], objects: Sequence[Objects], seen: dict[str, Seen]
+) -> dict[str, float]:
+    """Sums over the viewers' `steps` and `fixations`: `nats`, `chance` and `bits`."""
+    # Paths longer than a drawn one may be are scored whole.
+    longest = max(len(path) for one in viewed for path in one.paths)
+    whole = replace(looker.config, longest=longest)
+    samples = [
+        make_sample(one, own, seen.get(one.name), whole)
+        for one, own in zip(viewed, objects, strict=True)
+    ]
+    scene, goal, paths = looker.to_device(collate(samples))
+    steps = Steps.of_paths(paths.objects, paths.durations, scene.mask.shape[1])
+    logits, _, _ = looker.model(looker.model.encode(scene), goal, steps)
+    each, there = step_likelihood(logits, paths)
+    sums: defaultdict[str, float] = defaultdict(float)
+    for n, (one, own) in enumerate(zip(viewed, objects, strict=True)):
+        count = len(one.paths)  # what follows is padding
+        taken = there[n, :count].sum().item()
+        sums["steps"] += taken
+        sums["nats"] -= each[n, :count].sum().item()
+        sums["chance"] += taken * math.log(len(own) + 1)
+        chosen = paths.objects[n, :count]
+        looks, chosen = chosen >= 0, chosen.clamp(min=0)
+        among = logits[n, :count, :-1, : len(own)].log_softmax(-1)
+        log = among.gather(-1, chosen[..., None]).squeeze(-1)
+        bits = (log - habit_chances(own, looker.habits).to(log)[chosen]) / math.log(2)
+        sums["bits"] += bits[looks].sum().item()
+        sums["fixations"] += looks.sum().item()
+    return sums
+
+
+def _draw(
+    looker: Looker,
+    viewed: Sequence[Viewed],
+    objects: Sequence[Objects],
+    seen: dict[str, Seen],
+    samples: int,
+    seed: int,
+    temperature: float,
+) -> list[Paths]:
+    """Paths that the model draws over each picture."""
+    none = [np.empty((0, 3))] * samples
+    ready = [
+        make_sample(replace(one, paths=none), own, seen.get(one.name), looker.config)
+        for one, own in zip(viewed, objects, strict=True)
+    ]
+    scene, goal, _ = looker.to_device(collate(ready))
+    drawn = looker.draw(scene, goal, seed=seed, temperature=temperature)
+    return [drawn_paths(drawn, n, own) for n, own in enumerate(objects)]
 
 
 def habit_chances(objects: Objects, habits: Habits) -> Tensor:
@@ -189,6 +206,8 @@ def _rivals(
     makers: dict[str, Maker] = {}
     if all(one.image is not None for one in viewed):
         makers["order of saliency"] = partial(_saliency_path, ImageStore(folder))
+    if all(one.target is not None for one in viewed):
+        makers["middle, then target"] = target_path
     makers |= {"middle of the picture": centre_path, "chance": random_path}
     return {
         name: [
@@ -223,14 +242,15 @@ def measure(
     """
     rows = []
     for one, own, drawn in zip(viewed, objects, paths, strict=True):
-        if not one.paths or not drawn or (human and len(one.paths) < 2):
+        if human and len(one.paths) < 2:
             continue
         symbols = own if one.target is not None else grid_objects(one.width, one.height, *CELLS)
         rows.append(_measure_picture(one, symbols, drawn, human=human))
     scores = {}
     for name in dict.fromkeys(name for row in rows for name in row):  # not all have durations
         known = [row[name] for row in rows if not math.isnan(row.get(name, math.nan))]
-        scores[name] = float(np.mean(known)) if known else math.nan
+        if known:
+            scores[name] = float(np.mean(known))
     searches = [n for n, one in enumerate(viewed) if one.target is not None]
     if searches:
         scores |= _behaviour(
@@ -258,11 +278,8 @@ def _measure_picture(
     scores["ScanMatch"] = mean(ScanMatch(size)(drawn, one.paths))
     scores["SS"] = mean(sequence_scores(first, second))
     scores["ED"] = mean(edit_distances(first, second))
-    few = one.paths[: 2 * FEW] if human else drawn[:FEW]
-    others = few if human else one.paths
-    table = multimatch(
-        [np.nan_to_num(p, nan=1.0) for p in few], [np.nan_to_num(p, nan=1.0) for p in others], size
-    )
+    ours, theirs = ([np.nan_to_num(p, nan=1.0) for p in group] for group in (drawn, one.paths))
+    table = multimatch(ours, theirs, size)
     for n, name in enumerate(MULTIMATCH_NAMES):
         if name == "duration" and "ScanMatch with time" not in scores:
             continue

@@ -11,9 +11,9 @@ import numpy as np
 import timm
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from vision.errors import FoveateError
+from vision.features.boxes import average_in_boxes
 from vision.results import Frame
 
 FLEXIBLE: tuple[dict[str, Any], ...] = (
@@ -118,7 +118,7 @@ def _create_body(config: FeatureConfig, pretrained: bool) -> tuple[nn.Module, li
 
 
 def pool_boxes(maps: Sequence[Tensor], boxes: np.ndarray) -> Tensor:
-    """Average maps in boxes (RoIAlign with one bin).
+    """Average maps in boxes.
 
     Args:
         maps: `(C, h, w)` a level, each covering the picture.
@@ -127,12 +127,5 @@ def pool_boxes(maps: Sequence[Tensor], boxes: np.ndarray) -> Tensor:
     Returns:
         `(N, sum of C)`.
     """
-    pooled = []
-    for level in maps:
-        height, width = level.shape[-2:]
-        scale = np.array([width, height, width, height], np.float32)
-        places = torch.from_numpy(boxes.astype(np.float32) * scale).to(level.device)
-        pooled.append(
-            roi_align(level[None].float(), [places], 1, sampling_ratio=2, aligned=True).flatten(1)
-        )
-    return torch.cat(pooled, 1)
+    places = torch.from_numpy(boxes.astype(np.float32)).to(maps[0].device)
+    return torch.cat([average_in_boxes(level, places, (1, 1)) for level in maps], 1)

@@ -8,17 +8,17 @@ what was visited and when is an input, and each fixation has a duration and a pl
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vision.catalogue import Weights
-from vision.errors import FoveateError
 from vision.tasks.scanpath.features import FeatureConfig
 from vision.tasks.scanpath.layers import DecoderBlock, EncoderBlock, KeyValue
 from vision.tasks.scanpath.patches import PatchCNN
+from vision.tasks.scanpath.scene import Encoded, Goal, Scene, Steps
 
 FREQUENCIES = 4
 LOUD = 4.0
@@ -64,98 +64,6 @@ class ScanpathConfig:
     durations: bool = True
     location: bool = False
     grid: tuple[int, int] = (12, 16)
-
-
-@dataclass
-class Scene:
-    """Objects of B pictures, padded to N.
-
-    Args:
-        places: `(B, N, 4)` centre x, y, width, height; from the picture's middle, in units of the
-            side of a square of the picture's area.
-        mask: `(B, N)`, true for real objects.
-        labels: `(B, N)` number of the label among the configuration's, from 1; 0 for none.
-        features: `(B, N, F)` of the backbone, or None.
-        patches: `(B, N, S, S, 3)` pixels in [0, 1] for the small network, or None.
-    """
-
-    places: Tensor
-    mask: Tensor
-    labels: Tensor
-    features: Tensor | None = None
-    patches: Tensor | None = None
-
-
-@dataclass
-class Goal:
-    """What P paths in each of B pictures look for.
-
-    Args:
-        labels: `(B, P)` number of the target's label, 0 when it has none.
-        features: `(B, P, F)` of the target's looks, zero when nobody knows them, or None.
-        match: `(B, P, N)` 1 for objects that are the target, which a viewer sees on fixating them.
-        known: `(B, P, N)` 1 for objects that viewers know to be the target beforehand.
-    """
-
-    labels: Tensor
-    features: Tensor | None
-    match: Tensor
-    known: Tensor
-
-
-@dataclass
-class Encoded:
-    """A scene as the decoder uses it."""
-
-    tokens: Tensor
-    looks: Tensor
-    places: Tensor
-    mask: Tensor
-    keyvalues: list[KeyValue]
-
-
-@dataclass
-class Steps:
-    """T past fixations of P paths in each of B pictures, and when each object was last visited.
-
-    Args:
-        objects: `(B, P, T)` fixated before the step; -1 at the beginning.
-        durations: `(B, P, T)` of that fixation in ms; NaN when nobody knows it.
-        elapsed: `(B, P, T)` ms until its end.
-        index: `(T,)` number of the step.
-        last: `(B, P, T, N)` number of the step after the last visit, 0 for none.
-        visits: `(B, P, T, N)` how often visited.
-    """
-
-    objects: Tensor
-    durations: Tensor
-    elapsed: Tensor
-    index: Tensor
-    last: Tensor
-    visits: Tensor
-
-    @classmethod
-    def of_paths(cls, objects: Tensor, durations: Tensor, count: int) -> Steps:
-        """Every step of whole paths.
-
-        Args:
-            objects: `(B, P, T)` fixated, in order; -1 after the end.
-            durations: `(B, P, T)` ms, NaN when nobody knows.
-            count: objects of a picture, N.
-        """
-        begin = torch.full_like(objects[..., :1], -1)
-        past = torch.cat((begin, objects), -1)
-        spent = F.pad(durations, (1, 0))
-        index = torch.arange(past.shape[-1], device=objects.device)
-        here = F.one_hot(past.clamp(min=0), count) * (past >= 0)[..., None]
-        return cls(
-            past,
-            spent,
-            spent.nan_to_num().cumsum(-1),
-            index,
-            (here * index[:, None]).cummax(-2).values,
-            here.cumsum(-2),
-        )
 
 
 class ScanpathModel(nn.Module):
@@ -265,17 +173,7 @@ class ScanpathModel(nn.Module):
             `land`; and what to keep.
         """
         aim = self.aim(goal)
-        began = steps.objects < 0
-        current = steps.objects.clamp(min=0)
-        batch = torch.arange(len(current), device=current.device)[:, None, None]
-        token = self.fixated(encoded.tokens[batch, current])
-        token = torch.where(began[..., None], self.begin, token)
-        found = goal.match.gather(-1, current.flatten(2)) * ~began
-        timed = ~steps.durations.isnan() & ~began
-        log = torch.where(timed, (steps.durations.nan_to_num().clamp(min=20) / 245).log(), 0.0)
-        elapsed, index = steps.elapsed / 1000, steps.index.expand_as(current)
-        when = torch.stack((log, elapsed, timed.float(), (index + 1).log(), LOUD * found), -1)
-        x = token + self.when(when) + self.goal(aim)[:, :, None]
+        x = self._read(encoded, goal, steps) + self.goal(aim)[:, :, None]
         keep = []
         for n, block in enumerate(self.decoder):
             x, memory = block(
@@ -290,6 +188,21 @@ class ScanpathModel(nn.Module):
         scores = scores + self.weigh(F.gelu(pairs)).squeeze(-1)
         scores = scores.masked_fill(~encoded.mask[:, None, None], -torch.inf)
         return torch.cat((scores, self.stop(state)), -1), state, keep
+
+    def _read(self, encoded: Encoded, goal: Goal, steps: Steps) -> Tensor:
+        """Tokens `(B, P, T, C)` of the steps: what was fixated, for how long, and when."""
+        began = steps.objects < 0
+        current = steps.objects.clamp(min=0)
+        batch = torch.arange(len(current), device=current.device)[:, None, None]
+        token = self.fixated(encoded.tokens[batch, current])
+        token = torch.where(began[..., None], self.begin, token)
+        found = goal.match.gather(-1, current.flatten(2)) * ~began
+        timed = ~steps.durations.isnan() & ~began
+        log = torch.where(timed, (steps.durations.nan_to_num().clamp(min=20) / 245).log(), 0.0)
+        elapsed, index = steps.elapsed / 1000, steps.index.expand_as(current)
+        when = torch.stack((log, elapsed, timed.float(), (index + 1).log(), LOUD * found), -1)
+        read: Tensor = token + self.when(when)
+        return read
 
     def _pairs(self, encoded: Encoded, goal: Goal, aim: Tensor, steps: Steps) -> Tensor:
         """Way from the last fixation to each object, and its visits: `(B, P, T, N, 13)`."""
@@ -346,8 +259,4 @@ class ScanpathModel(nn.Module):
 def load_scanpath(model: ScanpathModel, weights: Weights) -> None:
     """Fill a model with weights; FoveateError when they are of another architecture."""
     own = {k: v for k, v in weights.tensors.items() if not k.startswith("features.")}
-    try:
-        model.load_state_dict(own)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FoveateError(f"weights {weights.name!r} do not fit the model: {reason}") from None
+    replace(weights, tensors=own).fill(model)

@@ -113,7 +113,7 @@ class PointerScore(nn.Module):
 
 
 class Pointer(nn.Module):
-    """Pointer heads, and how they are merged; one head is not merged though it has the weights."""
+    """Pointer heads, and how they are merged."""
 
     def __init__(self, width: int, heads: int, scale: int) -> None:
         super().__init__()
@@ -122,11 +122,16 @@ class Pointer(nn.Module):
 
     def forward(self, decoded: Tensor, encoded: Tensor) -> Tensor:
         """Logits `(T, B, S + 1)` of decoder tokens `(T, B, C)` over encoder tokens `(S, B, C)`."""
-        scores = [head(decoded, encoded) for head in self.cross_attentions]
-        if len(scores) == 1:
-            return scores[0]
-        merged: Tensor = self.readout(torch.stack(scores, -1)).squeeze(-1)
-        return merged
+        return point(self.cross_attentions, self.readout, decoded, encoded)
+
+
+def point(heads: nn.ModuleList, readout: nn.Module, decoded: Tensor, encoded: Tensor) -> Tensor:
+    """Logits of a pointer's heads, merged; one head is not merged though it has the weights."""
+    scores = [head(decoded, encoded) for head in heads]
+    if len(scores) == 1:
+        return scores[0]
+    merged: Tensor = readout(torch.stack(scores, -1)).squeeze(-1)
+    return merged
 
 
 class OAT(nn.Module):
@@ -242,7 +247,7 @@ class OAT(nn.Module):
         if not self.config.pointer:
             logits: Tensor = self.generator(decoded)
             return logits
-        return Pointer.forward(self, decoded, encoded)  # type: ignore[arg-type]  # same two parts
+        return point(self.cross_attentions, self.readout, decoded, encoded)
 
     def forward(self, patches: Tensor, target: Tensor, ids: Tensor) -> Tensor:
         """Teacher forcing: logits `(T, B, N + 2)` after each of `ids` `(T, B)`.

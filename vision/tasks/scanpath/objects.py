@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vision.errors import FoveateError
 from vision.results import Detections
-from vision.tasks.detection.data import load_json
+from vision.tasks.boxes import GivenBox
 
 
 @dataclass
@@ -129,49 +128,18 @@ def labelled(objects: Objects, found: Detections) -> Objects:
     return Objects(objects.boxes, objects.width, objects.height, labels)
 
 
-def read_objects(path: Path) -> list[dict[str, Any]]:
-    """Read a file of objects.
-
-    It is a list, or `{"objects": [...]}` as `foveate detect` writes of a picture. An object is
-    `{"box": [x1, y1, x2, y2], "label": ...}` in pixels, or has `bbox` `[x, y, width, height]` as
-    in COCO; `label` may be left out.
+def given_objects(path: Path, boxes: Sequence[GivenBox], width: int, height: int) -> Objects:
+    """Objects of a picture from boxes of a file.
 
     Raises:
-        FoveateError: the file is missing or holds something else.
+        FoveateError: there is none, or one lies off the picture.
     """
-    content = load_json(path)
-    rows = content.get("objects") if isinstance(content, dict) else content
-    if not isinstance(rows, list) or not rows:
-        raise FoveateError(f"{path} holds no list of objects")
-    for row in rows:
-        _box(path, row)
-    return rows
-
-
-def given_objects(path: Path, rows: Sequence[dict[str, Any]], width: int, height: int) -> Objects:
-    """Objects of a picture from what `read_objects` returned.
-
-    Raises:
-        FoveateError: an object lies off the picture.
-    """
-    boxes = np.array([_box(path, row) for row in rows], np.float32)
-    cut = boxes.clip(0, np.array([width, height] * 2, np.float32))
+    if not boxes:
+        raise FoveateError(f"{path} holds no object to look at")
+    corners = np.array([given.box for given in boxes], np.float32)
+    cut = corners.clip(0, np.array([width, height] * 2, np.float32))
     off = (cut[:, 2:] <= cut[:, :2]).any(1)
     if off.any():
-        bad = boxes[off.argmax()].tolist()
+        bad = corners[off.argmax()].tolist()
         raise FoveateError(f"{path}: box {bad} lies off the picture of {width} x {height} pixels")
-    return Objects(cut, width, height, [row.get("label") for row in rows])
-
-
-def _box(path: Path, row: Any) -> tuple[float, float, float, float]:
-    """The corners of an object's box, checked."""
-    kind = next((k for k in ("box", "bbox") if isinstance(row, dict) and k in row), None)
-    try:
-        x1, y1, x2, y2 = (float(value) for value in row[kind])
-    except (TypeError, ValueError, KeyError):
-        raise FoveateError(f"{path}: {row!r} is no object with a box of four numbers") from None
-    if kind == "bbox":
-        x2, y2 = x1 + x2, y1 + y2
-    if not (x1 < x2 and y1 < y2):
-        raise FoveateError(f"{path}: box {row[kind]} has no area")
-    return x1, y1, x2, y2
+    return Objects(cut, width, height, [given.label for given in boxes])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from vision.catalogue import open_weights
 from vision.devices import pick_device
 from vision.errors import FoveateError
 from vision.results import Detections, Frame
+from vision.tasks.boxes import read_boxes
 from vision.tasks.detection.predict import Detector
 from vision.tasks.scanpath.baselines import Habits
 from vision.tasks.scanpath.data import Batch, Sample, Seen, collate, make_sample
@@ -24,12 +25,11 @@ from vision.tasks.scanpath.objects import (
     given_objects,
     grid_objects,
     labelled,
-    read_objects,
     with_detections,
 )
+from vision.tasks.scanpath.paths import to_record
 from vision.tasks.scanpath.records import Viewed
-from vision.tasks.scanpath.results import Fixation, Scanpath, Scanpaths
-from vision.tasks.scanpath.results import Seen as SeenObject
+from vision.tasks.scanpath.results import Scanpaths
 from vision.tasks.scanpath.sampling import Drawn, draw_paths
 from vision.tasks.scanpath.targets import Target, read_target
 
@@ -49,6 +49,8 @@ class Looker:
         device: where it runs, such as `"cpu"` or `"cuda:0"`.
         half: whether to compute in bfloat16.
     """
+
+    by_name: Literal[True] = True
 
     def __init__(
         self,
@@ -101,7 +103,9 @@ class Looker:
         load_scanpath(model, loaded)
         name = loaded.metadata.get("detector")
         picked = pick_device(device)
-        detector = None if name is None else Detector.from_weights(name, device=str(picked))
+        detector = (
+            None if name is None else Detector.from_weights(name, device=str(picked), half=half)
+        )
         return cls(
             model,
             features,
@@ -121,6 +125,7 @@ class Looker:
         samples: int = 5,
         seed: int = 0,
         temperature: float | None = None,
+        names: Sequence[str] | None = None,
     ) -> list[Scanpaths]:
         """Draw scanpaths over pictures.
 
@@ -129,11 +134,13 @@ class Looker:
             target: what is looked for: a label, a box `"x1,y1,x2,y2"` in pixels, or the path of a
                 picture of it; free viewing when None.
             objects: what can be looked at: `"grid"` (patches; the default), `"detector"` (its
-                boxes before a coarse grid), a file (see `read_objects`), or one `Objects` each.
+                boxes before a coarse grid), a file (see `vision.tasks.boxes.read_boxes`), or one
+                `Objects` each.
             samples: paths a picture.
             seed: of all draws.
             temperature: of the choice among objects; 0 takes the likeliest; the weights' own
                 when None.
+            names: of the pictures, for files that list the objects of each.
 
         Returns:
             One result a picture, in order, in its pixels; times in seconds.
@@ -150,7 +157,7 @@ class Looker:
             return []
         if isinstance(target, str):
             target = read_target(target, self.config.labels)
-        rows = self._objects(images, objects)
+        rows = self._objects(images, objects, names)
         prepared = [
             self._sample(image, own, target, samples)
             for image, own in zip(images, rows, strict=True)
@@ -159,7 +166,7 @@ class Looker:
         heat = self.temperature if temperature is None else temperature
         drawn = self.draw(scene, goal, seed=seed, temperature=heat)
         return [
-            _result(drawn, n, own, sample.match[0].bool(), target)
+            to_record(drawn, n, own, sample.match[0].bool(), target)
             for n, (own, sample) in enumerate(zip(rows, prepared, strict=True))
         ]
 
@@ -177,7 +184,10 @@ class Looker:
         return batch
 
     def _objects(
-        self, images: Sequence[Frame], objects: str | Path | Sequence[Objects] | None
+        self,
+        images: Sequence[Frame],
+        objects: str | Path | Sequence[Objects] | None,
+        names: Sequence[str] | None,
     ) -> list[Objects]:
         sizes = [(image.shape[1], image.shape[0]) for image in images]
         if objects is not None and not isinstance(objects, str | Path):
@@ -197,14 +207,16 @@ class Looker:
             add = with_detections if objects == "detector" else labelled
             return [add(own, seen) for own, seen in zip(grids, found, strict=True)]
         assert objects is not None
-        path = Path(str(objects))
-        rows = read_objects(path)
-        return [given_objects(path, rows, *size) for size in sizes]
+        file = read_boxes(Path(str(objects)))
+        return [
+            given_objects(file.path, boxes, *size)
+            for boxes, size in zip(file.each(names, len(images)), sizes, strict=True)
+        ]
 
     def _sample(
         self, image: Frame, objects: Objects, target: Target | None, samples: int
     ) -> Sample:
-        maps = [] if self.features is None else [self.features.maps(image)]
+        maps = self._maps(image)
         seen = Seen(maps, image=image if self.config.patch_width else None)
         none = [np.empty((0, 3))] * samples
         viewed = Viewed("", None, objects.width, objects.height, objects, None, None, none)
@@ -220,6 +232,13 @@ class Looker:
             sample.goal_features[:] = self._looks(image, maps, target)
         return sample
 
+    def _maps(self, image: Frame) -> list[list[Tensor]]:
+        """The backbone's maps of a picture, as `Seen` has them, in the looker's precision."""
+        if self.features is None:
+            return []
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            return [self.features.maps(image)]
+
     def _looks(self, image: Frame, maps: list[list[Tensor]], target: Target) -> Tensor:
         """Features of the target, from its box in the picture or from a picture of its own."""
         height, width = image.shape[:2]
@@ -231,68 +250,4 @@ class Looker:
                 )
             return pool_boxes(maps[0], box[None])[0].cpu()
         assert target.crop is not None
-        assert self.features is not None
-        return pool_boxes(self.features.maps(target.crop), np.array([[0, 0, 1, 1]]))[0].cpu()
-
-
-def drawn_paths(drawn: Drawn, number: int, objects: Objects) -> list[np.ndarray]:
-    """Paths of one picture as `(T, 3)` x, y in pixels and duration in ms."""
-    paths = []
-    for spots, times, offsets in zip(
-        drawn.objects[number].cpu().numpy(),
-        drawn.durations[number].cpu().numpy(),
-        drawn.offsets[number].cpu().numpy(),
-        strict=True,
-    ):
-        length = int((spots >= 0).sum())
-        chosen = spots[:length]
-        points = objects.centres[chosen] + offsets[:length] * objects.sizes[chosen] / 2
-        paths.append(np.column_stack((points, times[:length])).astype(np.float64))
-    return paths
-
-
-def _result(
-    drawn: Drawn, number: int, objects: Objects, match: Tensor, target: Target | None
-) -> Scanpaths:
-    chances, stops = drawn.chances[number].tolist(), drawn.stops[number].tolist()
-    spots = drawn.objects[number].tolist()
-    paths = []
-    longest = 0
-    for p, path in enumerate(drawn_paths(drawn, number, objects)):
-        times = path[:, 2] / 1000
-        starts = np.concatenate(([0], times.cumsum()))
-        known = not np.isnan(times).any()
-        longest = max(longest, len(path))
-        paths.append(
-            Scanpath(
-                fixations=[
-                    Fixation(
-                        x=round(x, 2),
-                        y=round(y, 2),
-                        start=round(float(starts[t]), 4) if known else None,
-                        duration=round(float(times[t]), 4) if known else None,
-                        object=spots[p][t],
-                        log_probability=round(chances[p][t], 4),
-                        stop_probability=round(stops[p][t], 4),
-                    )
-                    for t, (x, y) in enumerate(path[:, :2].tolist())
-                ],
-                log_probability=round(sum(chances[p]) + float(drawn.ends[number, p]), 4),
-                ended=bool(drawn.whole[number, p]),
-            )
-        )
-    seen = [
-        SeenObject(box=(x1, y1, x2, y2), label=label, target=bool(found))
-        for (x1, y1, x2, y2), label, found in zip(
-            objects.boxes.round(2).tolist(), objects.labels, match.tolist(), strict=True
-        )
-    ]
-    heat = drawn.maps[number, :longest, : len(objects)].cpu().double().numpy().round(4).tolist()
-    return Scanpaths(
-        width=objects.width,
-        height=objects.height,
-        target=None if target is None else target.text,
-        objects=seen,
-        paths=paths,
-        heat=heat,
-    )
+        return pool_boxes(self._maps(target.crop)[0], np.array([[0, 0, 1, 1]]))[0].cpu()

@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 
 from vision.errors import FoveateError
-from vision.tasks.detection.data import load_json
+from vision.tasks.detection.coco import load_json
 from vision.tasks.scanpath.objects import Objects
+
+FARTHEST = 1e6
+"""Pixels from the corner of a picture beyond which a coordinate is a mistake."""
+
+LONGEST = 1e6
+"""Milliseconds beyond which a duration is a mistake."""
 
 
 @dataclass
@@ -48,35 +54,47 @@ class Viewed:
 
 
 def read_scanpaths(path: Path) -> list[Viewed]:
-    """Read pictures and viewers' paths.
+    """Read pictures and viewers' paths; viewers without a fixation and pictures without a viewer
+    are left out.
 
     Args:
         path: `{"images": [{id, image, width, height, objects, target, scanpaths}]}`.
 
     Raises:
-        FoveateError: the file is missing, or a record lacks something.
+        FoveateError: the file is missing, a record lacks something, or nobody looked at anything.
     """
     content = load_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise FoveateError(f"{path} holds no scanpaths: no list `images`")
     if not content["images"]:
         raise FoveateError(f"{path} holds no pictures")
-    viewed = []
+    viewed: list[Viewed] = []
+    names: set[str] = set()
     for number, record in enumerate(content["images"]):
         try:
             viewed.append(_viewed(record))
+            if viewed[-1].name in names:
+                raise ValueError(f"its id {viewed[-1].name!r} is taken")
+            names.add(viewed[-1].name)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise FoveateError(f"{path}: picture {number}: {reason}") from None
+    viewed = [one for one in viewed if one.paths]
+    if not viewed:
+        raise FoveateError(f"{path} holds no viewer's path")
     return viewed
 
 
 def _viewed(record: dict[str, Any]) -> Viewed:
     width, height = int(record["width"]), int(record["height"])
+    if width < 1 or height < 1:
+        raise ValueError(f"{width} x {height} pixels are no picture")
     rows = record.get("objects") or []
     objects = None
     if rows:
-        boxes = np.array([row["bbox"] for row in rows], np.float32)
+        boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(len(rows), 4)
+        if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all()):
+            raise ValueError("an object's bbox is not x, y, width and height in pixels")
         boxes[:, 2:] += boxes[:, :2]
         objects = Objects(boxes, width, height, [row.get("label") for row in rows])
     target = record.get("target")
@@ -84,16 +102,26 @@ def _viewed(record: dict[str, Any]) -> Viewed:
     number = None if target is None else int(target["object"])
     if number is not None and not 0 <= number < len(rows):
         raise ValueError(f"target {number} is none of its {len(rows)} objects")
-    paths = [
-        np.array(
-            [
-                (f["x"], f["y"], np.nan if f.get("duration") is None else f["duration"])
-                for f in viewer["fixations"]
-            ],
-            np.float64,
-        ).reshape(-1, 3)
-        for viewer in record["scanpaths"]
-    ]
+    paths = [_path(viewer["fixations"]) for viewer in record["scanpaths"] if viewer["fixations"]]
+    image = record.get("image")
     return Viewed(
-        str(record["id"]), record.get("image"), width, height, objects, number, wanted, paths
+        str(record["id"]),
+        None if image is None else str(image),
+        width,
+        height,
+        objects,
+        number,
+        wanted,
+        paths,
     )
+
+
+def _path(fixations: list[dict[str, Any]]) -> np.ndarray:
+    """`(T, 3)` x, y in pixels and duration in ms, NaN where nobody recorded it."""
+    rows = [(f["x"], f["y"], f.get("duration")) for f in fixations]
+    path = np.array(rows, np.float64)  # None becomes NaN
+    if not np.isfinite(path[:, :2]).all() or (np.abs(path[:, :2]) > FARTHEST).any():
+        raise ValueError("a fixation's x or y is no number of pixels")
+    if (path[:, 2] < 0).any() or (path[:, 2] > LONGEST).any():
+        raise ValueError(f"a fixation's duration is not between 0 and {LONGEST:g} ms")
+    return path

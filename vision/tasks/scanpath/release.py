@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 
-from vision.catalogue import add_to_catalogue, read_weights, write_weights
+from vision.catalogue import read_weights
+from vision.errors import FoveateError
+from vision.release import arguments, enter, put, run
 from vision.tasks.scanpath.evaluate import evaluate, look_and_score, measure
 from vision.tasks.scanpath.predict import Looker
 from vision.tasks.scanpath.records import read_scanpaths
@@ -19,14 +20,11 @@ CLOSE = 0.005
 
 def main() -> None:
     """Choose the temperature on validation data, and write the weights with their score."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("weights", type=Path, help="what `foveate train scanpath` wrote")
+    parser = arguments(main.__doc__)
     parser.add_argument("--data", type=Path, required=True, help="validation scanpaths")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--by", default="ScanMatch with time", help="metric that decides")
     parser.add_argument("--delta", type=float, default=math.inf, help="largest delta allowed")
-    parser.add_argument("--default", action="store_true", help="what `foveate look` uses")
-    parser.add_argument("--into", type=Path, default=Path("weights"))
     parser.add_argument("--keep-out", action="store_true", help="not into the catalogue")
     given = parser.parse_args()
 
@@ -41,24 +39,25 @@ def main() -> None:
             scores[heat] = row[given.by]
         print(heat, {name: round(value, 4) for name, value in row.items()}, flush=True)
     if not scores:
-        raise SystemExit(f"no temperature has a delta of at most {given.delta:g}")
+        raise FoveateError(f"no temperature has a delta of at most {given.delta:g}")
     most = max(scores.values())
     best = max(heat for heat, score in scores.items() if score >= most - CLOSE)
 
     weights = read_weights(given.weights)
     target = given.into / given.weights.name
     metadata = {**weights.metadata, "temperature": best}
-    write_weights(target, weights.tensors, metadata)
+    put(target, weights.tensors, metadata)
     report = evaluate(str(target), data=given.data, images=given.images)
-    metadata["score"] = {
+    score = {
         given.by: round(report["rows"]["model"][given.by], 4),
         "nats a step": round(report["likelihood"]["nats"], 4),
     }
-    write_weights(target, weights.tensors, metadata)
-    if not given.keep_out:
-        add_to_catalogue(target, default=given.default)
-    print(f"{target}: temperature {best}, {metadata['score']}")
+    if given.keep_out:
+        put(target, weights.tensors, {**metadata, "score": score})
+    else:
+        enter(target, weights.tensors, metadata, score, default=given.default)
+    print(f"{target}: temperature {best}, {score}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

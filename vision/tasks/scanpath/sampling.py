@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vision.tasks.scanpath.layers import KeyValue
-from vision.tasks.scanpath.model import Encoded, Goal, ScanpathModel, Scene, Steps
+from vision.tasks.scanpath.model import ScanpathModel
+from vision.tasks.scanpath.scene import Encoded, Goal, Scene, Steps
 
 
 @dataclass

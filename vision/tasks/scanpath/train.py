@@ -13,36 +13,36 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vision.backbones.packaged import load_packaged
-from vision.catalogue import open_weights, write_weights
+from vision.catalogue import open_weights
 from vision.errors import FoveateError
-from vision.recipes import load_recipe
+from vision.loaders import Loaders
+from vision.optim import OptimConfig, optimizer
+from vision.recipes import Recipe
 from vision.tasks.detection.predict import Detector
 from vision.tasks.scanpath.baselines import Habits
 from vision.tasks.scanpath.data import (
-    AugmentConfig,
     Batch,
     Sample,
-    ScanpathDataset,
     Seen,
     collate,
     look_at_pictures,
     make_sample,
     objects_of,
 )
+from vision.tasks.scanpath.dataset import AugmentConfig, ScanpathDataset
 from vision.tasks.scanpath.features import BoxFeatures
 from vision.tasks.scanpath.losses import landing_losses, step_likelihood
-from vision.tasks.scanpath.model import ScanpathConfig, ScanpathModel, Steps, load_scanpath
+from vision.tasks.scanpath.model import ScanpathConfig, ScanpathModel, load_scanpath
 from vision.tasks.scanpath.records import Viewed, read_scanpaths
-from vision.training import FromStep, OptimConfig, fit, optimizer, seed_everything
+from vision.tasks.scanpath.scene import Steps
+from vision.training import Run, training
 
 
 @dataclass(frozen=True)
-class ScanpathRecipe:
-    """Everything that determines a scanpath model; paths are relative to the data root.
+class ScanpathRecipe(Recipe):
+    """Everything that determines a scanpath model.
 
     Args:
-        name: of the weights it makes.
-        seed: of every random choice.
         train: scanpaths to learn from.
         val: scanpaths to validate on.
         optim: optimiser and schedule; a batch counts pictures, each with all its viewers.
@@ -56,12 +56,8 @@ class ScanpathRecipe:
         landing: weight of the losses of duration and of place in the box.
         temperature: of draws with these weights.
         validate_every: steps between validations.
-        licence: of the weights.
-        data: attribution of the data, kept in the weights.
     """
 
-    name: str
-    seed: int
     train: str
     val: str
     optim: OptimConfig
@@ -73,8 +69,6 @@ class ScanpathRecipe:
     landing: float = 0.2
     temperature: float = 1.0
     validate_every: int = 200
-    licence: str = ""
-    data: str = ""
 
 
 def create_features(recipe: ScanpathRecipe) -> BoxFeatures | None:
@@ -148,99 +142,51 @@ class ScanpathModule(L.LightningModule):
         return optimizer(self.model, self.recipe.optim, lambda name: False)
 
 
-class ScanpathData(L.LightningDataModule):
-    """Loaders of a recipe's training and validation paths."""
-
-    def __init__(
-        self,
-        recipe: ScanpathRecipe,
-        train: list[Viewed],
-        val: list[Viewed],
-        seen: dict[str, Seen],
-    ) -> None:
-        super().__init__()
-        self.recipe, self.train, self.val, self.seen = recipe, train, val, seen
-
-    def samples(self, viewed: list[Viewed]) -> list[Sample]:
-        """Pictures as they are, on the model's own grid where they have no objects."""
-        config = self.recipe.model
-        return [
-            make_sample(one, objects_of(one, seen, config.grid), seen, config)
-            for one in viewed
-            for seen in [self.seen.get(one.name)]
-        ]
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Augmented samples, going on from the trainer's step."""
-        recipe = self.recipe
-        dataset = ScanpathDataset(
-            self.train,
-            self.seen,
-            recipe.model,
-            recipe.augment,
-            recipe.optim.steps * recipe.optim.batch,
-            recipe.seed,
-        )
-        return DataLoader(
-            dataset,
-            batch_size=recipe.optim.batch,
-            sampler=FromStep(self, len(dataset), recipe.optim.batch),
-            collate_fn=collate,
-        )
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Whole paths of the validation pictures."""
-        return DataLoader(self.samples(self.val), batch_size=8, collate_fn=collate)  # type: ignore[arg-type]  # a list will do
-
-
-def train(
-    recipe: str,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Path:
-    """Train a scanpath model and write its weights to `out/<name>.safetensors`.
-
-    Args:
-        recipe: name of a shipped recipe or path of a TOML file.
-        data: root of the data sets that the recipe names.
-        out: folder for checkpoints, metrics and weights.
-        resume: go on from the last checkpoint in `out`.
-        init: weights to begin with, by name or path.
-        overrides: `"optim.steps=100"` and the like.
-
-    Returns:
-        Path of the weights.
-
-    Raises:
-        FoveateError: an unusable recipe, data that is not there, or nothing to resume.
-    """
-    config = load_recipe(ScanpathRecipe, recipe, overrides)
-    detector = None if config.detector is None else Detector.from_weights(config.detector)
+@training(ScanpathRecipe)
+def train(run: Run[ScanpathRecipe]) -> Path:
+    """Train a scanpath model."""
+    recipe = run.recipe
+    detector = None if recipe.detector is None else Detector.from_weights(recipe.detector)
     if detector is not None:
         labels = tuple(name for name, _ in detector.categories)
-        config = replace(config, model=replace(config.model, labels=labels))
-    viewed, val = (read_scanpaths(data / part) for part in (config.train, config.val))
-    seed_everything(config.seed)
-    features = create_features(config)
-    folder = None if config.images is None else data / config.images
-    seen = look_at_pictures([*viewed, *val], folder, config.model, features, detector, mirror=True)
-    module = ScanpathModule(config, 0 if features is None else features.width)
-    loaders = ScanpathData(config, viewed, val, seen)
+        recipe = replace(recipe, model=replace(recipe.model, labels=labels))
+    viewed, val = (read_scanpaths(run.data / part) for part in (recipe.train, recipe.val))
+    run.seed()
+    features = create_features(recipe)
+    folder = None if recipe.images is None else run.data / recipe.images
+    seen = look_at_pictures([*viewed, *val], folder, recipe.model, features, detector, mirror=True)
+    module = ScanpathModule(recipe, 0 if features is None else features.width)
     if features is not None:
-        _standardise(module.model, loaders.samples(viewed))
-    if init is not None:
-        load_scanpath(module.model, open_weights(init, task="scanpath"))
-    fit(module, loaders, config.optim, out, resume=resume, validate_every=config.validate_every)
-    path = out / f"{config.name}.safetensors"
+        _standardise(module.model, _samples(viewed, seen, recipe.model))
+    if run.init is not None:
+        load_scanpath(module.model, open_weights(run.init, task="scanpath"))
+    samples = ScanpathDataset(
+        viewed, seen, recipe.model, recipe.augment, recipe.optim.samples, recipe.seed
+    )
+    held_out: Any = _samples(val, seen, recipe.model)
+    whole = DataLoader(held_out, batch_size=8, collate_fn=collate)
+    loaders = Loaders(samples, whole, recipe.optim.batch, collate_fn=collate)
+    run.fit(module, loaders, recipe.optim, recipe.validate_every)
     tensors = dict(module.model.state_dict())
     if features is not None:
         tensors |= {f"features.{k}": v for k, v in features.state_dict().items()}
-    write_weights(path, tensors, metadata(config, Habits.of(viewed)))
-    return path
+    return replace(run, recipe=recipe).write(
+        "scanpath",
+        tensors,
+        config=asdict(recipe.model),
+        detector=recipe.detector,
+        temperature=recipe.temperature,
+        habits=asdict(Habits.of(viewed)),
+    )
+
+
+def _samples(viewed: list[Viewed], seen: dict[str, Seen], config: ScanpathConfig) -> list[Sample]:
+    """Pictures as they are, on the model's own grid where they have no objects."""
+    return [
+        make_sample(one, objects_of(one, look, config.grid), look, config)
+        for one in viewed
+        for look in [seen.get(one.name)]
+    ]
 
 
 def _standardise(model: ScanpathModel, samples: list[Sample]) -> None:
@@ -248,17 +194,3 @@ def _standardise(model: ScanpathModel, samples: list[Sample]) -> None:
     rows = torch.cat([sample.features for sample in samples if sample.features is not None])
     model.mean.copy_(rows.mean(0))
     model.std.copy_(rows.std(0).clamp(min=1e-3))
-
-
-def metadata(recipe: ScanpathRecipe, habits: Habits) -> dict[str, Any]:
-    """What a scanpath model's weights say of themselves."""
-    return {
-        "task": "scanpath",
-        "config": asdict(recipe.model),
-        "detector": recipe.detector,
-        "temperature": recipe.temperature,
-        "habits": asdict(habits),
-        "recipe": asdict(recipe),
-        "licence": recipe.licence,
-        "data": recipe.data,
-    }

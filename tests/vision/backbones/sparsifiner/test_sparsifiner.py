@@ -110,6 +110,7 @@ def test_token_schedule():
         ({"token_keep_rate": [0.5]}, "1 values for 4 blocks"),
         ({"mode": "fast"}, "mode must be"),
         ({"aux_head": True, "mode": "published", **PRUNED}, "drops no tokens"),
+        ({"dynamic_img_size": True, "mode": "published"}, "pictures of one size"),
     ],
 )
 def test_bad_options(options, message):
@@ -201,6 +202,28 @@ def test_features_hold_dropped_tokens_as_zeros():
         model.forward_intermediates(pictures(), output_fmt="NHWC")
 
 
+@pytest.mark.parametrize("mode", ["csr", "published"])
+def test_features_in_all_of_timms_forms(mode):
+    model, x = tiny(mode=mode, **PRUNED), pictures()
+    final, maps = model.forward_intermediates(x, [0, 3], return_prefix_tokens=True, norm=True)
+    torch.testing.assert_close(final, model.forward_features(x))
+    found = model.forward_intermediates(
+        x, [0, 3], return_prefix_tokens=True, norm=True, output_dict=True
+    )
+    assert found["image_features"].equal(final)
+    named = zip(found["image_intermediates"], found["image_intermediates_prefix"], strict=True)
+    for ours, theirs in zip(maps, named, strict=True):
+        assert all(a.equal(b) for a, b in zip(ours, theirs, strict=True))
+    (last,) = model.get_intermediate_layers(x, 1, reshape=True, norm=True)
+    assert last.equal(maps[1][0])
+
+
+@pytest.mark.parametrize(("name", "message"), [(SMALL, "height"), (LVVIT, "64 pixels high")])
+def test_pictures_of_another_size_are_refused(name, message):
+    with pytest.raises(AssertionError, match=message):
+        tiny(name)(pictures(1, (96, 64)))
+
+
 @pytest.mark.parametrize("name", [SMALL, LVVIT])
 def test_sizes_that_vary(name):
     model, fixed = tiny(name, dynamic_img_size=True, **PRUNED), tiny(name, **PRUNED)
@@ -222,9 +245,10 @@ def test_detection_takes_it():
     assert [tuple(x.shape[-2:]) for x in maps.values()] == [(8, 12), (4, 6), (2, 3)]
 
 
+@pytest.mark.parametrize("name", [SMALL, LVVIT])
 @pytest.mark.parametrize("pool", ["avg", "max", ""])
-def test_other_pooling(pool):
-    out = tiny(global_pool=pool, **PRUNED)(pictures())
+def test_other_pooling(pool, name):
+    out = tiny(name, global_pool=pool, **PRUNED)(pictures())
     assert out.shape == ((2, 5) if pool else (2, 7, 5))
 
 
@@ -268,14 +292,22 @@ def test_pictures_of_a_batch_do_not_meet(model):
 
 @pytest.mark.parametrize(
     "options",
-    [{"mode": "dense"}, {"mode": "block", "query_block": 4}, {"dynamic_img_size": True}],
+    [
+        {},
+        {"mode": "published"},
+        {"mode": "dense"},
+        {"mode": "block", "query_block": 4},
+        {"dynamic_img_size": True},
+    ],
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
-def test_torchscript_of_other_modes(options):
+def test_torchscript_can_be_saved(options, tmp_path):
     model = tiny(scriptable=True, **options, **PRUNED)
-    torch.testing.assert_close(torch.jit.script(model)(pictures()), model(pictures()))
+    torch.jit.script(model).save(tmp_path / "model.pt")
+    loaded = torch.jit.load(tmp_path / "model.pt")
+    torch.testing.assert_close(loaded(pictures()), model(pictures()), rtol=1e-4, atol=1e-5)
 
 
 def test_compile_finds_one_graph(model):

@@ -7,9 +7,16 @@ import torch
 from safetensors.torch import save_file
 
 from tests import parity
-from tests.vision.tasks.captioning.parity import captioner
+from tests.vision.tasks.captioning.parity import booleans, captioner, video_inputs
 from vision.errors import FoveateError
-from vision.tasks.captioning.checkpoint import UNUSED, load_published, our_name, read_published
+from vision.tasks.captioning.checkpoint import (
+    UNUSED,
+    load_published,
+    open_published,
+    our_name,
+    read_published,
+)
+from vision.tasks.captioning.decode import greedy
 from vision.tasks.captioning.model import Captioner
 
 FIXTURE = (
@@ -76,6 +83,28 @@ def test_files_are_read(tmp_path, fixture, suffix):
     weights = {k: v for k, v in fixture.group("weights").items() if k.startswith("logit")}
     (save_file if suffix == ".safetensors" else torch.save)(weights, path)
     assert set(read_published(path)) == {"logit.weight", "logit.bias"}
+
+
+def test_a_checkpoint_opens_without_its_sizes_being_told(tmp_path, fixture):
+    torch.save(fixture.group("weights"), tmp_path / "model-best.pth")
+    ctor = fixture.config["ctor"]
+    model = open_published(
+        tmp_path / "model-best.pth",
+        length=ctor["seq_length"],
+        sampled_frames=ctor["num_sampled_frm"],
+        hide_low_scores=False,
+    )
+    assert not model.training
+    assert model.config == captioner(ctor)
+    scene = model.encode(video_inputs(booleans(fixture.group("input"))))
+    words, _ = greedy(model, scene, unknown=fixture.config["unk_index"])
+    assert torch.equal(words, fixture.group("output")["greedy_seq"])
+
+
+def test_another_checkpoint_is_named(tmp_path):
+    torch.save({"layer.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
+    with pytest.raises(FoveateError, match=r"other\.pth is no checkpoint of the published"):
+        open_published(tmp_path / "other.pth")
 
 
 class Code:

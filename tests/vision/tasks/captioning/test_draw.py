@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vision.tasks.captioning.draw import INK, PAPER, colours, draw
+from vision.tasks.captioning.draw import INK, SHADE, colours, draw
 from vision.tasks.captioning.results import Caption, CaptionRegion, Phrase
 
 
@@ -23,13 +23,13 @@ def grey(width: int, height: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (97, 401), (1920, 200), (300, 300)])
-def test_the_strip_lies_under_the_picture_which_keeps_its_size(width, height):
+def test_the_caption_stands_on_a_dark_band_over_the_bottom_of_the_picture(width, height):
     frame = grey(width, height)
     painted = draw(frame, result(width, height))
     assert painted.shape == frame.shape
     assert (frame == 128).all()
-    assert (painted[-2:] == PAPER).all()
-    assert (painted[: height // 2] == 128).all(-1).any()
+    assert (painted[-1] == int(128 * SHADE)).all()
+    assert (painted[: round(0.65 * height), -1] == 128).all()
 
 
 def test_words_have_the_colour_of_their_box():
@@ -38,10 +38,10 @@ def test_words_have_the_colour_of_their_box():
     ((red, green, blue),) = colours(caption.phrases)
     edge = np.abs(painted.astype(int) - (red, green, blue)).max(-1) < 12
     assert edge[:400].sum() > 200
-    strip = painted[380:].reshape(-1, 3).astype(int)
-    assert (np.abs(strip - INK).max(-1) < 30).sum() > 50
+    band = painted[430:].reshape(-1, 3).astype(int)
+    assert (np.abs(band - INK).max(-1) < 30).sum() > 50
     tint = np.array([c + (255 - c) * 0.35 for c in (red, green, blue)])
-    assert (np.abs(strip - tint).max(-1) < 30).sum() > 20
+    assert (np.abs(band - tint).max(-1) < 30).sum() > 20
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (50, 60)])
@@ -50,10 +50,20 @@ def test_frames_too_small_for_text_keep_their_shape(shape):
     assert draw(frame, result(shape[1], shape[0])).shape == frame.shape
 
 
-def test_the_longest_caption_fits():
-    words = " ".join(["motorcyclists"] * 18) + "."
-    painted = draw(grey(400, 300), result(400, 300, words))
-    assert (painted[-2:] == PAPER).all()
+@pytest.mark.parametrize(
+    "words", [" ".join(["motorcyclists"] * 18), "a" * 70, " ".join(["w" * 30] * 12)]
+)
+def test_long_captions_and_words_fit(words):
+    painted = draw(grey(400, 300), result(400, 300, f"{words}."))
+    touched = (painted != 128).any(-1)
+    assert not touched[:190, 210:].any()  # boxes lie to the left
+    assert (painted[:, :3] <= 128).all()
+    assert (painted[:, -3:] <= 128).all()
+
+
+def test_nothing_said_leaves_the_picture():
+    silent = result(400, 300).model_copy(update={"caption": "", "phrases": []})
+    assert (draw(grey(400, 300), silent) == 128).all()
 
 
 def test_phrases_of_one_region_share_a_colour():

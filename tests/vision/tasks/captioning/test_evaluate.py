@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from vision.errors import FoveateError
+from vision.tasks.captioning.annotated import grounded_sentences, read_annotated
 from vision.tasks.captioning.baselines import consensus, nearest_captions
-from vision.tasks.captioning.evaluate import evaluate, grounded_sentences
+from vision.tasks.captioning.evaluate import evaluate
 from vision.tasks.captioning.report import print_report
 
 torch = pytest.importorskip("torch")
@@ -30,16 +31,18 @@ def report(squares, trained):
 
 def test_a_captioner_that_knows_the_pictures_beats_one_caption_for_all(report):
     rows = report["captions"]
-    assert set(rows) == {"captioner", "nearest pictures", "one for all"}
+    assert set(rows) == {"captioner", "nearest pictures", "one for all", "one person"}
     assert rows["captioner"]["scores"]["CIDEr"] > rows["one for all"]["scores"]["CIDEr"]
+    assert rows["one person"]["intervals"] == {}  # of a mean over people
     for row in rows.values():
-        low, high = row["intervals"]["CIDEr"]
-        assert low <= row["scores"]["CIDEr"] <= high
+        if row["intervals"]:
+            low, high = row["intervals"]["CIDEr"]
+            assert low <= row["scores"]["CIDEr"] <= high
     assert report["images"] == 6
 
 
-def test_grounding_is_reported_for_attention_and_for_what_is_returned(report):
-    assert set(report["grounding"]) == {"attention", "returned"}
+def test_grounding_is_reported_beside_a_detector_and_chance(report):
+    assert set(report["grounding"]) == {"returned", "attention", "detector", "chance"}
     for scores in report["grounding"].values():
         assert 0 <= scores["all"]["f1"] <= scores["loc"]["f1"] <= 1
 
@@ -63,14 +66,40 @@ def test_words_are_tied_to_every_box_of_their_category(squares):
     assert sentences[0].tokens[1] == sentences[0].labels[0]
 
 
-def test_files_without_captions_are_refused(squares, trained, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda truth: truth.pop("captions"),
+        lambda truth: truth.pop("categories"),
+        lambda truth: truth.update(captions=[]),
+        lambda truth: truth.update(captions=3),
+        lambda truth: truth.update(images=[{"id": i["id"]} for i in truth["images"]]),
+        lambda truth: truth["captions"][0].pop("caption"),
+        lambda truth: truth["captions"][0].update(caption=None),
+        lambda truth: [c.update(caption=" ") for c in truth["captions"]],
+        lambda truth: truth["captions"][0].update(grounding=[{"index": 1}]),
+        lambda truth: truth["annotations"][0].update(bbox=[1, 2, 3]),
+        lambda truth: truth["annotations"][0].update(bbox=None),
+    ],
+)
+def test_files_without_captions_are_refused(squares, tmp_path, change):
     truth = json.loads((squares / "val.json").read_text())
-    for change in ({"captions": []}, None):
-        content = {k: v for k, v in truth.items() if k != "captions"} | (change or {})
-        path = tmp_path / "bare.json"
-        path.write_text(json.dumps(content))
-        with pytest.raises(FoveateError, match=r"bare\.json"):
-            evaluate(str(trained), annotations=path, images=squares / "val.tar", device="cpu")
+    change(truth)
+    path = tmp_path / "bare.json"
+    path.write_text(json.dumps(truth))
+    with pytest.raises(FoveateError, match=r"bare\.json") as refusal:
+        read_annotated(path, squares / "val.tar")
+    assert "\n" not in str(refusal.value)
+
+
+def test_captions_of_unknown_pictures_are_left_out(squares, tmp_path):
+    truth = json.loads((squares / "val.json").read_text())
+    first = truth["images"].pop(0)["id"]
+    (tmp_path / "fewer.json").write_text(json.dumps(truth))
+    found = read_annotated(tmp_path / "fewer.json", squares / "val.tar")
+    assert len(found.pictures) == 5
+    assert first not in found.references
+    assert first not in found.sentences
 
 
 def test_the_consensus_shares_most_with_the_others():

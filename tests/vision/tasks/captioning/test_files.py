@@ -21,8 +21,9 @@ def said(text: str) -> Caption:
     return Caption(width=8, height=8, caption=text, score=-1.0, phrases=[], regions=[])
 
 
-def write(tmp_path, rows, duration):
-    files = CaptionFiles(tmp_path / "clip", SimpleNamespace(duration=duration))
+def write(tmp_path, rows, duration, *, pictures=False):
+    info = SimpleNamespace(duration=duration, pictures=pictures)
+    files = CaptionFiles(tmp_path / "clip", info)
     for name, time, text in rows:
         files.add(FRAME, time, name, said(text))
     return {path.name: path.read_text() for path in files.close(None)}
@@ -36,10 +37,10 @@ def test_a_video_gets_subtitles_one_for_each_run_of_a_caption(tmp_path):
         ("000144", 6.0, ""),
     ]
     written = write(tmp_path, rows, 7.25)
-    assert written["clip.srt"] == (
+    assert written["clip-captions.srt"] == (
         "1\n00:00:00,000 --> 00:00:04,000\nA man.\n\n2\n00:00:04,000 --> 00:00:07,250\nA dog.\n"
     )
-    assert written["clip.vtt"] == (
+    assert written["clip-captions.vtt"] == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\nA man.\n\n00:00:04.000 --> 00:00:07.250\nA dog.\n"
     )
     entries = json.loads(written["clip-captions.json"])
@@ -49,11 +50,12 @@ def test_a_video_gets_subtitles_one_for_each_run_of_a_caption(tmp_path):
 
 def test_a_live_source_of_unknown_length_ends_after_one_more_gap(tmp_path):
     written = write(tmp_path, [("000000", 0.0, "A."), ("000050", 2.0, "B.")], None)
-    assert "00:00:02.000 --> 00:00:04.000" in written["clip.vtt"]
+    assert "00:00:02.000 --> 00:00:04.000" in written["clip-captions.vtt"]
 
 
 def test_pictures_get_no_subtitles(tmp_path):
-    written = write(tmp_path, [("cat", 0.0, "A cat."), ("000000000785", 0.04, "A woman.")], 0.08)
+    rows = [("cat", 0.0, "A cat."), ("000785", 0.04, "A woman.")]
+    written = write(tmp_path, rows, 0.08, pictures=True)
     assert list(written) == ["clip-captions.json"]
     assert json.loads(written["clip-captions.json"]) == [
         {"image_id": "cat", "caption": "A cat."},
@@ -63,8 +65,8 @@ def test_pictures_get_no_subtitles(tmp_path):
 
 def test_nothing_said_gives_empty_subtitles(tmp_path):
     written = write(tmp_path, [("000000", 0.0, "")], 1.0)
-    assert written["clip.srt"] == ""
-    assert written["clip.vtt"] == "WEBVTT\n"
+    assert written["clip-captions.srt"] == ""
+    assert written["clip-captions.vtt"] == "WEBVTT\n"
 
 
 STAMP = r"(\d\d):([0-5]\d):([0-5]\d)[,.](\d{3})"

@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision.errors import FoveateError
-from vision.tasks.captioning.predict import fit_regions, read_regions
+from vision.tasks.captioning.predict import CaptionPredictor, fit_regions
 from vision.tasks.captioning.regions import Region
 from vision.tasks.captioning.results import Caption
-from vision.tasks.detection.data import Pictures, load_json
+from vision.tasks.detection.coco import load_json
+from vision.tasks.detection.data import Pictures
 
 
 @pytest.fixture(scope="module")
@@ -115,39 +117,30 @@ def test_arrays_that_are_no_pictures_are_refused_with_regions_too(captioner):
         captioner.predict([np.zeros((4, 4), np.uint8)], regions=[Region((0, 0, 2, 2))])
 
 
-def test_regions_come_from_a_file(tmp_path):
+def test_regions_come_from_a_file_the_same_or_each_picture_its_own(captioner, pictures, tmp_path):
+    images, boxes = pictures
+    x, y, w, h = boxes[0]["bbox"]
     path = tmp_path / "boxes.json"
-    path.write_text(json.dumps([{"box": [1, 2, 3, 4]}, {"box": [0, 0, 5, 5], "label": "dog"}]))
-    first, second = read_regions(path)
-    assert first == Region((1, 2, 3, 4), None, 0.0)
-    assert second == Region((0, 0, 5, 5), "dog", 1.0)
+    path.write_text(json.dumps([{"bbox": boxes[0]["bbox"]}]))
+    first, second = captioner.predict(images[:2], regions=path)
+    for result in (first, second):
+        assert result.regions[0].box == pytest.approx((x, y, x + w, y + h), abs=0.01)
+    path.write_text(json.dumps({"one": [{"bbox": boxes[0]["bbox"]}], "two": []}))
+    own = captioner.predict(images[:2], regions=path, names=["one", "two"])
+    assert own[0] == first
+    assert own[1].regions == []
+    with pytest.raises(FoveateError, match="no boxes for 'three'"):
+        captioner.predict(images[:1], regions=path, names=["three"])
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "{}x",
-        "[3]",
-        '{"a": 1}',
-        '[{"box": [1, 2, 3]}]',
-        '[{"box": [3, 3, 1, 1]}]',
-        '[{"box": [0, 0, NaN, 4]}]',
-        '[{"bbox": [1, 2, 3, 4]}]',
-        '[{"box": [1, 2, 3, 4], "score": 7}]',
-    ],
-)
-def test_files_without_regions_are_refused_in_one_line(tmp_path, content):
-    path = tmp_path / "boxes.json"
-    path.write_text(content)
-    with pytest.raises(FoveateError, match=r"boxes\.json") as refusal:
-        read_regions(path)
-    assert "\n" not in str(refusal.value)
-
-
-def test_a_missing_file_of_regions_is_named(tmp_path):
-    with pytest.raises(FoveateError, match="no such file"):
-        read_regions(tmp_path / "none.json")
+def test_half_precision_says_nearly_the_same(trained, captioner, pictures):
+    images, _ = pictures
+    half = CaptionPredictor.from_weights(str(trained), device="cpu", half=True)
+    rough, fine = (each.look(images[:1])[0].overall.float() for each in (half, captioner))
+    assert not torch.equal(rough, fine)
+    assert torch.cosine_similarity(rough, fine, dim=0) > 0.99
+    for one, other in zip(half.predict(images), captioner.predict(images), strict=True):
+        assert one.score == pytest.approx(other.score, abs=0.1)
 
 
 sides = st.floats(-50, 150)

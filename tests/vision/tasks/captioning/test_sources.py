@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from video.frames import Selection
 from video.pipeline import run
 from video.records import results
 from video.sources import expand
@@ -63,7 +64,7 @@ def test_pictures_of_every_kind_get_a_caption_and_junk_a_note(album, tmp_path, c
 
 
 def test_a_video_gets_subtitles_and_a_painted_copy(sample_clip, tmp_path, captioner):
-    report = caption(sample_clip, tmp_path, captioner, every=2.0, end=5.0)
+    report = caption(sample_clip, tmp_path, captioner, selection=Selection(every=2.0, end=5.0))
     assert report.summary.frames == 3
     assert sorted(p.suffix for p in report.files) == [".json", ".srt", ".vtt"]
     subtitles = next(p for p in report.files if p.suffix == ".srt").read_text()
@@ -88,3 +89,18 @@ def test_given_regions_are_all_that_is_looked_at(album, tmp_path, captioner):
 def test_the_declaration_resolves():
     for part in ("result", "predictor", "draw", "digest", "evaluate", "report", "train", "files"):
         assert callable(TASK.load(part))
+
+
+def test_pictures_and_frames_may_have_regions_of_their_own(album, sample_clip, tmp_path, captioner):
+    boxes = tmp_path / "boxes.json"
+    names = ("alpha", "cmyk", "grey", "huge", "pixel", "000000")
+    box = {"box": [0, 0, 9, 9]}
+    boxes.write_text(json.dumps({name: [box] * (name in ("grey", "000000")) for name in names}))
+    options = {"regions": boxes}
+    report = caption(album, tmp_path / "out", captioner, options=options)
+    found = list(results(report.records, TASK.load("result")))
+    assert [len(r.regions) for r in found] == [0, 0, 1, 0, 0]  # by name
+    first = Selection(every=2.0, end=1.0)
+    report = caption(sample_clip, tmp_path / "out", captioner, options=options, selection=first)
+    (frame,) = results(report.records, TASK.load("result"))
+    assert frame.regions[0].box == (0, 0, 9, 9)

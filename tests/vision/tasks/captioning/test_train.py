@@ -10,7 +10,8 @@ import torch
 from vision.catalogue import read_weights
 from vision.errors import FoveateError
 from vision.recipes import load_recipe
-from vision.tasks.captioning.data import CaptionDataset, Imagination, Picture, collate, read_text
+from vision.tasks.captioning.data import CaptionDataset, collate, named_classes, read_text
+from vision.tasks.captioning.imagination import Imagination, Picture
 from vision.tasks.captioning.release import average
 from vision.tasks.captioning.train import CaptioningRecipe, Corpus, train
 from vision.tasks.captioning.views import View, join
@@ -183,6 +184,14 @@ def test_captions_that_are_none_are_refused(tmp_path):
         path.write_text(content)
         with pytest.raises(FoveateError, match=r"text\.json"):
             read_text(path)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"dog": "animal"}', '{"dog": [1]}'])
+def test_names_that_are_none_are_refused(tmp_path, content):
+    path = tmp_path / "names.json"
+    path.write_text(content)
+    with pytest.raises(FoveateError, match=r"names\.json"):
+        named_classes(path, [{"id": 1, "name": "dog"}])
 
 
 def test_trainings_that_began_alike_are_averaged(trained):

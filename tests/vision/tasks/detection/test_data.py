@@ -9,6 +9,7 @@ import pytest
 from vision.errors import FoveateError
 from vision.images import ImageStore
 from vision.tasks.detection.augment import AugmentConfig
+from vision.tasks.detection.coco import load_coco
 from vision.tasks.detection.data import (
     DetectionDataset,
     SourceConfig,
@@ -36,6 +37,7 @@ def coco(tmp_path):
                 {"image_id": 1, "category_id": 5, "bbox": [0, 0, 50, 50], "iscrowd": 1},
                 {"image_id": 2, "category_id": 1, "bbox": [0, 0, 10, 10]},
             ],
+            "categories": [{"id": 1, "name": "person"}, {"id": 5, "name": "crowd"}],
         },
     )
     write(
@@ -138,3 +140,29 @@ def test_unreadable_json_is_named(tmp_path, content):
     (tmp_path / "truth.json").write_text(content)
     with pytest.raises(FoveateError, match=r"truth\.json"):
         read_source(tmp_path, SourceConfig(images="x.tar", annotations="truth.json"))
+
+
+PICTURE = {"id": 1, "file_name": "a.jpg"}
+PERSON = {"id": 1, "name": "person"}
+BOX = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        ([], "instance file"),
+        ({"images": [], "annotations": []}, "categories"),
+        ({"images": [{}], "annotations": [], "categories": []}, r"images\.0\.id"),
+        ([{**BOX, "bbox": [1, 2]}], r"annotations\.0\.bbox"),
+        ([BOX, {**BOX, "image_id": 7}], "annotation 1: no image 7"),
+        ([{**BOX, "category_id": 7}], "annotation 0: no class 7"),
+    ],
+)
+def test_what_is_no_coco_file_is_refused_in_one_line(tmp_path, content, answer):
+    if isinstance(content, list) and content:
+        content = {"images": [PICTURE], "annotations": content, "categories": [PERSON]}
+    name = write(tmp_path / "truth.json", content)
+    with pytest.raises(FoveateError, match=answer) as raised:
+        load_coco(tmp_path / name)
+    assert name in str(raised.value)
+    assert "\n" not in str(raised.value)

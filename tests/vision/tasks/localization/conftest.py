@@ -7,9 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from vision.catalogue import write_weights
-from vision.recipes import load_recipe
-from vision.tasks.localization.train import LocalizationRecipe, load_data, metadata, train_model
+from vision.tasks.localization.train import train
 
 FPS = 10
 RECIPE = """
@@ -111,10 +109,4 @@ def weights(blinks: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
     """A multi-scale localizer of the films."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FOVEATE_CACHE", str(cache))
-        config = load_recipe(LocalizationRecipe, str(blinks / "recipe.toml"))
-        labels, tracks, val = load_data(config, blinks)
-        out = tmp_path_factory.mktemp("weights")
-        model = train_model(config, labels, tracks, val, out / "run")
-    path = out / "blinks.safetensors"
-    write_weights(path, model.state_dict(), metadata(config, labels))
-    return path
+        return train(str(blinks / "recipe.toml"), blinks, tmp_path_factory.mktemp("weights"))

@@ -117,7 +117,7 @@ def trained_gate(**options) -> ClassSemanticsAttention:
     """A gate that is no longer the identity."""
     block = ClassSemanticsAttention(8, 5, reduction=2, **options)
     for parameter in block.parameters():
-        torch.nn.init.normal_(parameter)
+        torch.nn.init.normal_(parameter, std=0.3)
     return block
 
 

@@ -11,6 +11,7 @@ from vision.tasks.localization.timeline import (
     WIDTH,
     Span,
     colour,
+    ink,
     paint_lane,
     paint_timeline,
     tick_step,
@@ -52,3 +53,16 @@ def test_a_video_of_no_length_has_a_picture():
 )
 def test_about_ten_ticks(seconds: float, step: float):
     assert tick_step(seconds) == pytest.approx(step)
+
+
+@pytest.mark.parametrize("kind", range(24))
+def test_text_can_be_read_on_every_colour(kind: int):
+    def light(shade: tuple[int, int, int]) -> float:
+        parts = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+            for c in (v / 255 for v in shade)
+        ]
+        return 0.05 + float(np.dot(parts, (0.2126, 0.7152, 0.0722)))
+
+    dark, bright = sorted([light(colour(kind)), light(ink(colour(kind)))])
+    assert bright / dark >= 4.5

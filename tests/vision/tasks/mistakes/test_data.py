@@ -37,7 +37,8 @@ def test_annotated_clips_are_read_at_the_encoders_rate(clip_set, videos):
     assert [clip_set.classes[k] for k in short.steps] == ["attach-base", "detach-base"]
     assert short.ends_with_mistake
     assert (long.variant, short.variant) == ("truck", "truck")
-    entry = next(e for e in clip_set.splits["test"] if e["id"] == short.id)
+    annotated = json.loads((videos.parent / "annotations.json").read_text())["test"]
+    entry = next(e for e in annotated if e["id"] == short.id)
     assert len(short.looks) == len(short.labels) == -(-entry["frames"] // 2)
     expected = np.zeros(entry["frames"], int)
     for label, start, end in entry["segments"]:
@@ -106,13 +107,21 @@ def test_a_spliced_window_keeps_its_last_step_and_begins_with_anothers():
     assert spliced > 40
 
 
+def annotations(entry):
+    return json.dumps({"meta": {"classes": {"0": "a"}, "fps": 10}, "test": [entry]})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "annotates no clips"),
+        ("{", "is no JSON"),
         ('{"train": []}', "'meta'"),
         ('{"meta": {"classes": {"1": "a"}, "fps": 10}}', "annotates no clips"),
         ("[]", "annotates no clips"),
+        ('{"meta": {"classes": {"0": "a"}, "fps": 0}}', "fps must be above 0"),
+        (annotations({"id": "x", "segments": [[0, 1, 2]]}), "labels Field required"),
+        (annotations({"id": "x", "segments": [[0, 1]], "labels": [0]}), r"segments\.0\.2 Field"),
+        (annotations({"id": "x", "segments": [[0, 1, 2]], "labels": [7]}), "x has class 7"),
     ],
 )
 def test_other_files_are_refused(tmp_path, content, message):

@@ -75,6 +75,12 @@ def test_text_that_is_too_long_stays_within():
     assert painted[-20:, -3:].max() < 60  # the bar alone, no letters
 
 
+@pytest.mark.parametrize("letters", ["äö", "éè", "жш", "λμ", "☕☂"])
+def test_letters_of_other_alphabets_are_no_boxes(letters):
+    one, other = (timeline(checked(step(letter * 4, 0, 10))) for letter in letters)
+    assert (one != other).any()
+
+
 def test_the_timeline_shows_flags_in_red_and_says_why():
     flagged, calm = timeline(RESULT), timeline(checked(step("boil", 1, 4)))
     assert (flagged == RED).all(-1).sum() > 1000

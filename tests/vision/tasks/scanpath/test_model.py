@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from vision.tasks.scanpath.data import collate, make_sample
 from vision.tasks.scanpath.losses import landing_losses, step_likelihood
-from vision.tasks.scanpath.model import ScanpathConfig, ScanpathModel, Steps
+from vision.tasks.scanpath.model import ScanpathConfig, ScanpathModel
 from vision.tasks.scanpath.objects import Objects, grid_objects
 from vision.tasks.scanpath.records import Viewed
 from vision.tasks.scanpath.sampling import draw_paths
+from vision.tasks.scanpath.scene import Steps
 
 LAYOUT = ScanpathConfig(labels=("a", "b"), width=16, heads=2, longest=8)
 

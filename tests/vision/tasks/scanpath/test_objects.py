@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from vision.errors import FoveateError
 from vision.results import Detection, Detections
+from vision.tasks.boxes import GivenBox
 from vision.tasks.scanpath.objects import (
     Objects,
     given_objects,
     grid_objects,
     labelled,
-    read_objects,
     with_detections,
 )
 from vision.tasks.scanpath.records import read_scanpaths
@@ -69,38 +69,19 @@ def test_labels_come_from_the_smallest_detection():
     assert labelled(grid, empty).labels == [None] * 4
 
 
-def test_objects_are_read_in_both_forms(tmp_path):
+def test_given_boxes_are_cut_to_the_picture(tmp_path):
     path = tmp_path / "boxes.json"
-    path.write_text(json.dumps([{"box": [1, 2, 5, 9], "label": "a"}, {"bbox": [1, 2, 4, 7]}]))
-    objects = given_objects(path, read_objects(path), 20, 20)
-    assert objects.boxes.tolist() == [[1, 2, 5, 9]] * 2
+    objects = given_objects(path, [GivenBox((-3, 0, 5, 99), "a"), GivenBox((1, 2, 5, 9))], 20, 20)
+    assert objects.boxes.tolist() == [[0, 0, 5, 20], [1, 2, 5, 9]]
     assert objects.labels == ["a", None]
-    path.write_text(json.dumps({"objects": [{"box": [-3, 0, 5, 99], "label": "a", "score": 1}]}))
-    assert given_objects(path, read_objects(path), 20, 20).boxes.tolist() == [[0, 0, 5, 20]]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[", "not readable JSON"),
-        ("[]", "holds no list of objects"),
-        ('{"boxes": []}', "holds no list of objects"),
-        ('[{"box": [1, 2, 3]}]', "no object with a box of four numbers"),
-        ("[[1, 2, 3, 4]]", "no object with a box of four numbers"),
-        ('[{"box": [5, 5, 5, 9]}]', "no area"),
-    ],
-)
-def test_bad_objects_are_named(tmp_path, content, message):
-    path = tmp_path / "boxes.json"
-    path.write_text(content)
-    with pytest.raises(FoveateError, match=message):
-        read_objects(path)
+    with pytest.raises(FoveateError, match="no object to look at"):
+        given_objects(path, [], 20, 20)
 
 
 def test_a_box_off_the_picture_is_named(tmp_path):
     path = tmp_path / "boxes.json"
     with pytest.raises(FoveateError, match="lies off the picture of 20 x 10 pixels"):
-        given_objects(path, [{"box": [30, 0, 40, 5]}], 20, 10)
+        given_objects(path, [GivenBox((30, 0, 40, 5))], 20, 10)
 
 
 def test_targets_are_understood(tmp_path, picture):
@@ -126,10 +107,40 @@ def test_a_target_box_matches_patches_in_it_or_the_one_it_lies_in():
     assert read_target("30,30,33,33", ()).matches(grid).nonzero()[0].tolist() == [5]
 
 
+def record(**changes):
+    looks = [{"fixations": [{"x": 1, "y": 2, "duration": 3}]}]
+    return {"images": [{"id": 1, "width": 4, "height": 4, "scanpaths": looks, **changes}]}
+
+
+def look(**changes):
+    return record(scanpaths=[{"fixations": [{"x": 1, "y": 2, **changes}]}])
+
+
+def test_durations_may_be_missing_and_ids_numbers(tmp_path):
+    path = tmp_path / "paths.json"
+    path.write_text(json.dumps(look(duration=None)))
+    (one,) = read_scanpaths(path)
+    assert one.name == "1"
+    np.testing.assert_equal(one.paths, [np.array([[1, 2, np.nan]])])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({}, "no list `images`"),
+        (record(scanpaths=[]), "no viewer's path"),
+        (record(scanpaths=[{"fixations": []}]), "no viewer's path"),
+        ({"images": 2 * record()["images"]}, "picture 1: its id '1' is taken"),
+        (record(width=0), "picture 0: 0 x 4 pixels"),
+        (look(x=None), "picture 0: a fixation's x or y"),
+        (look(x=float("nan")), "picture 0: a fixation's x or y"),
+        (look(y=1e9), "picture 0: a fixation's x or y"),
+        (look(x="left"), "picture 0: could not convert"),
+        (look(duration=-1), "picture 0: a fixation's duration"),
+        (look(duration=1e12), "picture 0: a fixation's duration"),
+        (record(objects=[{"bbox": [0, 0, 0, 2]}]), "picture 0: an object's bbox"),
+        (record(objects=[{"bbox": [0, float("nan"), 1, 2]}]), "picture 0: an object's bbox"),
+        (record(objects=[{"bbox": [0, 0, 1]}]), "picture 0: cannot reshape"),
         ({"images": []}, "holds no pictures"),
         ({"images": [{"id": "x", "width": 4}]}, "picture 0: no 'height'"),
         (

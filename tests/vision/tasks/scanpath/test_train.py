@@ -11,11 +11,10 @@ from PIL import Image
 from vision.catalogue import read_weights
 from vision.errors import FoveateError
 from vision.tasks.scanpath import release
-from vision.tasks.scanpath.data import (
+from vision.tasks.scanpath.data import collate, look_at_pictures
+from vision.tasks.scanpath.dataset import (
     AugmentConfig,
     ScanpathDataset,
-    collate,
-    look_at_pictures,
     set_targets_in_hindsight,
 )
 from vision.tasks.scanpath.evaluate import evaluate, measure
@@ -135,7 +134,12 @@ def test_free_viewing_is_measured_beside_everything_it_must_beat(free, capsys):
 def test_search_is_measured_by_behaviour(search, capsys):
     root, weights = search
     report = evaluate(str(weights), data=root / "val.json", samples=3)
-    assert list(report["rows"]) == ["another viewer", "model", "middle of the picture", "chance"]
+    rows = ["another viewer", "model", "middle, then target", "middle of the picture", "chance"]
+    assert list(report["rows"]) == rows
+    known = report["rows"]["middle, then target"]
+    assert (known["correct"], known["length"]) == (1, 2)
+    assert not any(name.startswith("MM") for name in known)  # which takes three fixations
+    json.dumps(report, allow_nan=False)
     assert report["rows"]["another viewer"]["delta"] == 0
     assert "correct" in report["rows"]["model"]
     assert "ScanMatch with time" not in report["rows"]["model"]
@@ -171,11 +175,15 @@ def test_missing_pictures_are_named(free, search, tmp_path):
         evaluate(str(weights), data=search[0] / "val.json")
 
 
-def test_data_without_viewers_is_named(search, tmp_path):
-    record = {"id": "x", "width": 8, "height": 8, "scanpaths": []}
-    (tmp_path / "none.json").write_text(json.dumps({"images": [record]}))
-    with pytest.raises(FoveateError, match="no viewer"):
-        evaluate(str(search[1]), data=tmp_path / "none.json")
+def test_pictures_and_viewers_without_a_fixation_are_left_out(search, tmp_path):
+    root, weights = search
+    content = json.loads((root / "val.json").read_text())
+    content["images"][0]["scanpaths"] = []
+    content["images"][1]["scanpaths"][0]["fixations"] = []
+    (tmp_path / "some.json").write_text(json.dumps(content))
+    report = evaluate(str(weights), data=tmp_path / "some.json", samples=1)
+    assert report["pictures"] == 3
+    assert report["viewers"] == 8
 
 
 def test_a_missing_recipe_part_is_named(tmp_path):

@@ -13,9 +13,6 @@ from vision.errors import FoveateError
 from vision.tasks.mistakes.anticipation.base import Anticipator
 from vision.tasks.mistakes.procedure import Procedure
 
-TOLERANCE = 0.02
-"""J that is given up for fewer false alarms; less than it is known by from some hundred steps."""
-
 MOST = 50.0
 """Surprise, in nats, at what is given no chance at all."""
 
@@ -40,7 +37,7 @@ class Scores:
 
     def best_alpha(self) -> float:
         """Share of correct steps flagged where Youden's J of early against correct is largest,
-        or the smallest share at which it is as good but for `TOLERANCE`.
+        or the smallest at which it is within a standard error of that (Breiman et al. 1984).
 
         A step done too early is the mistake that can be made up without having seen any: this is
         what sets the level of the threshold where no mistakes are given.
@@ -54,7 +51,10 @@ class Scores:
         flagged = 1 - up_to[np.searchsorted(self.early[order], limits, side="right")] / total
         false = 1 - np.searchsorted(np.sort(self.correct), limits, side="right") / len(self.correct)
         youden = flagged - false
-        return float(false[np.flatnonzero(youden >= youden.max() - TOLERANCE)[-1]])
+        best = youden.argmax()
+        hit, miss = flagged[best], false[best]
+        error = math.sqrt(hit * (1 - hit) / total + miss * (1 - miss) / len(self.correct))
+        return float(false[np.flatnonzero(youden >= youden[best] - error)[-1]])
 
 
 def conformal_threshold(scores: Sequence[float] | np.ndarray, alpha: float) -> float:
@@ -109,12 +109,12 @@ def leave_out_threshold(
     Args:
         procedure: the examples.
         fit: makes an anticipator from the examples that are left.
-        alpha: see `Scores.threshold`; for 0 nothing is measured and nothing flagged.
+        alpha: see `Scores.threshold`; for 0 nothing is measured, and only the impossible flagged.
         folds: parts left out in turn; as many as there are examples when None.
     """
     examples = procedure.examples
     if alpha == 0 or len(examples) < 2:
-        return math.inf
+        return MOST
     folds = min(folds or len(examples), len(examples))
     judged = []
     for fold in range(folds):

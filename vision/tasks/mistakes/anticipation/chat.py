@@ -42,11 +42,11 @@ class HttpModel(LanguageModel):
         except ImportError:
             raise FoveateError("this needs the openai client: pip install 'foveate[llm]'") from None
         self.place = llm_url or "OpenAI's server"
-        if llm_url is None and "OPENAI_API_KEY" not in os.environ:
+        if not llm_url and "OPENAI_API_KEY" not in os.environ:
             raise FoveateError("no language model: give --llm-url, or a key in OPENAI_API_KEY")
         self.timeout, self.model = timeout, llm
         self.client = openai.OpenAI(
-            base_url=llm_url,
+            base_url=llm_url or None,
             api_key=os.environ.get("OPENAI_API_KEY", "none"),
             timeout=timeout,
             max_retries=0,
@@ -69,15 +69,25 @@ class HttpModel(LanguageModel):
                 temperature=TEMPERATURE,
                 top_p=TOP_P,
             )
-            return response.choices[0].message.content or ""
+            text = response.choices[0].message.content
         except openai.APITimeoutError:
             reason = f"did not answer within {self.timeout:g} s"
-        except openai.APIConnectionError:
-            reason = "is not there"
+        except openai.APIConnectionError as error:
+            reason = f"gave no answer: {_line(error.__cause__ or error)}"
+        except openai.NotFoundError as error:
+            reason = f"refused: {_line(error)} (does --llm-url end with /v1?)"
         except openai.APIStatusError as error:
-            reason = f"refused: {' '.join(str(error).split())[:200]}"
+            reason = f"refused: {_line(error)}"
         except (openai.OpenAIError, ValueError, TypeError, AttributeError, LookupError):
             reason = "answered something that is no completion"
         except StopIteration:
             reason = "lists no model: name one by --llm"
+        else:
+            if text is None or isinstance(text, str):
+                return text or ""
+            reason = "answered something that is no text"
         raise FoveateError(f"the language model at {self.place} {reason}")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -2,13 +2,14 @@
 
 What the examples say about order (`counts.py`) becomes features of each possible next step. Their
 weights are those of a conditional logit (McFadden 1974) fitted by leaving each example out of the
-counts in turn. A step is the more surprising, the likelier the best alternative is.
+counts in turn. A step is the more surprising, the likelier the best alternative is, beyond what is
+usual where the next step is as open.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy.optimize import minimize
@@ -21,7 +22,7 @@ from vision.tasks.mistakes.procedure import Procedure
 FOLDS = 5
 """Parts of the examples; the scores of each come from weights fitted on the others."""
 
-PENALTY = 3.0
+PENALTY = 1.0
 """Of squared differences from the prior's weights, in units of a feature's spread."""
 
 ENOUGH_TO_LEARN, ENOUGH_TO_CALIBRATE = 60, 300
@@ -31,25 +32,27 @@ KEPT = 32
 """Kinds whose tables are kept."""
 
 PRIOR = {
-    "next": 0.22,
-    "present": 0.0,
+    "next": 0.24,
+    "present": 2.05,
     "done": 0.0,
-    "repeat": 2.01,
+    "repeat": 2.13,
     "early": 0.0,
-    "skipped": -2.64,
+    "skipped": -2.6,
     "share_skipped": 0.0,
     "others_first": 0.0,
     "overtaken": 0.0,
     "late": 0.04,
-    "near": 1.23,
+    "near": 1.21,
     "place": 0.53,
     "hazard": 0.0,
 }
 """Weights learnt from the correct recordings of CaptainCook4D, where few examples are given."""
 
-PRIOR_THRESHOLDS = (1.47, 1.92, 2.1, 2.3, 2.41, 2.68, 2.76)
-"""Best thresholds on CaptainCook4D with 1, 2, ... examples of a recipe, the last for 7 or more;
-used where the examples have too few steps."""
+PRIOR_USUAL = ((0.71, 0.68), (0.49, 0.46), (0.64, 0.29))
+"""Coefficients of `openness` on CaptainCook4D with 1, 2 and more examples of a recipe."""
+
+PRIOR_THRESHOLDS = (0.91, 1.64, 1.72)
+"""Best thresholds there; both are used where the examples have too few steps."""
 
 
 class Choice(Anticipator):
@@ -69,26 +72,32 @@ class Choice(Anticipator):
         self._counts: dict[str | None, Counts] = {}
         self._orders: dict[tuple[str, ...], Order] = {}
         self.weights = np.array([PRIOR[name] for name in Order.FEATURES])
-        self.threshold = PRIOR_THRESHOLDS[min(len(self.examples), len(PRIOR_THRESHOLDS)) - 1]
+        few = min(len(self.examples), len(PRIOR_THRESHOLDS)) - 1
+        self.usual = np.array(PRIOR_USUAL[few])
+        self.threshold = PRIOR_THRESHOLDS[few]
         steps = sum(map(len, self.sequences))
         if steps >= ENOUGH_TO_LEARN or (alpha is not None and len(self.examples) > 1):
-            scores = self._scores(learn=steps >= ENOUGH_TO_LEARN)
+            utilities = self._left_out_utilities(learn=steps >= ENOUGH_TO_LEARN)
+            if steps >= ENOUGH_TO_CALIBRATE:
+                self.usual = fit_usual(utilities, self.sequences)
             if steps >= ENOUGH_TO_CALIBRATE or alpha is not None:
-                self.threshold = scores.threshold(alpha)
+                self.threshold = scores(utilities, self.sequences, self.usual).threshold(alpha)
 
     def expect(self, history: Sequence[str]) -> Anticipation:
         """The distribution over the next step; steps unknown to the procedure are passed over."""
-        features = self._order(self.kind).features(self.encode(history))
-        utilities = features @ self.weights
+        utilities = self._utilities(history)
         chances = np.exp(utilities - utilities.max())
         return Anticipation.from_scores(dict(zip(self.steps, chances.tolist(), strict=True)))
 
     def surprise(self, history: Sequence[str], step: str) -> float:
-        """Log of how much likelier the likeliest step is; infinite for an unknown step."""
+        """Log of how much likelier the likeliest step is, less what is usual at such a place.
+
+        Infinite for an unknown step.
+        """
         if step not in self.index:
             return math.inf
-        features = self._order(self.kind).features(self.encode(history))
-        return float(surprises(features, self.weights)[self.index[step]])
+        first = not self.encode(history)
+        return float(surprises(self._utilities(history), self.usual, first)[self.index[step]])
 
     def explain(self, history: Sequence[str], step: str) -> str:
         """Names the step that most of all should have come before."""
@@ -133,22 +142,29 @@ class Choice(Anticipator):
             self._orders[kind] = Order(self._levels(kind))
         return self._orders[kind]
 
-    def _scores(self, *, learn: bool) -> Scores:
-        """Surprise at each example by weights fitted on other examples, or by those there are."""
+    def _utilities(self, history: Sequence[str]) -> np.ndarray:
+        """(S,) utility of every step as the next one."""
+        utilities: np.ndarray = self._order(self.kind).features(self.encode(history)) @ self.weights
+        return utilities
+
+    def _left_out_utilities(self, *, learn: bool) -> list[list[np.ndarray]]:
+        """For each example the utilities at every place, by counts and weights of other examples.
+
+        With `learn` the weights are fitted, and kept; else they are those there are.
+        """
         situations = list(self._left_out())
         prior = self.weights
-        if learn:
-            self.weights = fit(situations, self.sequences, prior)
-        judged: list[tuple[Steps, list[np.ndarray]]] = []
+        if not learn:
+            return [[x @ prior for x in places] for places in situations]
+        self.weights = fit(situations, self.sequences, prior)
+        utilities: list[list[np.ndarray]] = [[] for _ in situations]
         for fold in range(FOLDS):
-            weights = prior
-            if learn:
-                rest = [i for i in range(len(situations)) if i % FOLDS != fold]
-                chosen = [self.sequences[i] for i in rest]
-                weights = fit([situations[i] for i in rest], chosen, prior, start=self.weights)
+            rest = [i for i in range(len(situations)) if i % FOLDS != fold]
+            chosen = [self.sequences[i] for i in rest]
+            weights = fit([situations[i] for i in rest], chosen, prior, start=self.weights)
             for i in range(fold, len(situations), FOLDS):
-                judged.append((self.sequences[i], [surprises(x, weights) for x in situations[i]]))
-        return score(judged)
+                utilities[i] = [x @ weights for x in situations[i]]
+        return utilities
 
     def _left_out(self) -> Iterator[list[np.ndarray]]:
         """For each example the features at every place, by the counts of the other examples."""
@@ -157,11 +173,53 @@ class Choice(Anticipator):
             yield [order.features(sequence[:place]) for place in range(len(sequence))]
 
 
-def surprises(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(S,) log of how much likelier the likeliest step is than each, from (S, F) features."""
-    utilities = features @ weights
-    best: np.ndarray = utilities.max() - utilities
-    return best
+def openness(utilities: np.ndarray, first: bool) -> np.ndarray:
+    """(2,) how open the next step is: -log of the likeliest one's probability, and if it is the
+    first, which is often a matter of taste."""
+    return np.array([np.log(np.exp(utilities - utilities.max()).sum()), first])
+
+
+def surprises(utilities: np.ndarray, usual: np.ndarray, first: bool) -> np.ndarray:
+    """(S,) log of how much likelier the likeliest step is than each, less what is usual.
+
+    Args:
+        utilities: (S,) of the steps.
+        usual: (2,) coefficients of `openness`, see `fit_usual`.
+        first: whether this is the first step.
+    """
+    gaps: np.ndarray = utilities.max() - utilities
+    return gaps - openness(utilities, first) @ usual
+
+
+def scores(
+    utilities: Sequence[Sequence[np.ndarray]], sequences: Sequence[Steps], usual: np.ndarray
+) -> Scores:
+    """Surprise at the steps of left out sequences, from (S,) utilities at every place of each."""
+    return score(
+        (steps, [surprises(u, usual, not place) for place, u in enumerate(places)])
+        for steps, places in zip(sequences, utilities, strict=True)
+    )
+
+
+def fit_usual(utilities: Iterable[Sequence[np.ndarray]], sequences: Iterable[Steps]) -> np.ndarray:
+    """How surprise at correct steps grows with `openness`: (2,) coefficients by least squares.
+
+    Where much may come next, correct steps are often not the likeliest: what is measured of a
+    place makes scores comparable between places, as in locally adaptive conformal prediction
+    (Papadopoulos et al. 2008; Lei et al. 2018).
+
+    Args:
+        utilities: for each left out sequence the (S,) utilities at every place.
+        sequences: what was done there.
+    """
+    rows = [
+        (*openness(u, not place), 1.0, u.max() - u[step])
+        for places, steps in zip(utilities, sequences, strict=True)
+        for place, (u, step) in enumerate(zip(places, steps, strict=True))
+    ]
+    table = np.array(rows)
+    coefficients: np.ndarray = np.linalg.lstsq(table[:, :3], table[:, 3], rcond=None)[0]
+    return coefficients[:2]
 
 
 def fit(

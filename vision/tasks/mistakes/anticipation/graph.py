@@ -56,12 +56,16 @@ def check_preconditions(
     past = {START}
     checked = []
     for step in steps:
-        needed = tuple(preconditions.get(step, ()))
-        missing = tuple(sorted(set(needed) - past))
-        checked.append(Checked(not needed or bool(missing), missing, needed or None))
-        if needed:
+        checked.append(_check(preconditions, past, step))
+        if preconditions.get(step):
             past.add(step)
     return checked
+
+
+def _check(preconditions: Mapping[str, Sequence[str]], past: set[str], step: str) -> Checked:
+    needed = tuple(preconditions.get(step, ()))
+    missing = tuple(sorted(set(needed) - past))
+    return Checked(not needed or bool(missing), missing, needed or None)
 
 
 def adjacency(logits: Tensor) -> Tensor:
@@ -216,13 +220,17 @@ class LearnedGraph(Anticipator):
 
     def surprise(self, history: Sequence[str], step: str) -> float:
         """Number of preconditions missing; 1 where the graph does not have the step."""
-        checked = check_preconditions(self.preconditions, [*history, step])[-1]
+        checked = self._checked(history, step)
         return float(max(len(checked.missing), checked.flagged))
 
     def explain(self, history: Sequence[str], step: str) -> str:
         """Names the preconditions that are missing."""
-        checked = check_preconditions(self.preconditions, [*history, step])[-1]
+        checked = self._checked(history, step)
         if checked.preconditions is None:
             return f"{step!r} is not in the task graph"
         missing = ", ".join(checked.missing)
         return f"not done before {step!r}: {missing}" if missing else "its preconditions are met"
+
+    def _checked(self, history: Sequence[str], step: str) -> Checked:
+        known = {s for s in history if s in self.preconditions}
+        return _check(self.preconditions, {START, *known}, step)

@@ -106,16 +106,18 @@ class LanguageModel(Anticipator):
         return [f"{self.unanswered} of {self.asked} answers of the language model named no step"]
 
     def _ask(self, history: Sequence[str]) -> Anticipation:
-        about = (self.procedure.examples, history, self.kind)
-        reasons = None
-        if self.reason:
-            thinking = self.prompter.thinking(*about)
-            (reasons,) = self.complete(thinking, count=1, tokens=REASONING_TOKENS)
-            messages = self.prompter.answering(reasons, *about)
-        else:
-            messages = self.prompter.messages(*about)
+        messages, reasons = self._conversation(history)
         longest = max(len(text) for text in self.table.written.values())
         drawn = self.complete(messages, count=self.samples, tokens=8 + longest // 2)
         read = [self.table.read(answer) for answer in drawn]
         self.answers.update("step" if step else "none" for step in read)
         return Anticipation.from_scores(Counter(step for step in read if step), reasons)
+
+    def _conversation(self, history: Sequence[str]) -> tuple[list[dict[str, str]], str | None]:
+        """What asks for the next step, and the reasons that the model gave before, if it did."""
+        about = (self.procedure.examples, history, self.kind)
+        if not self.reason:
+            return self.prompter.messages(*about), None
+        thinking = self.prompter.thinking(*about)
+        (reasons,) = self.complete(thinking, count=1, tokens=REASONING_TOKENS)
+        return self.prompter.answering(reasons, *about), reasons

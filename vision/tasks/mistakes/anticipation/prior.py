@@ -2,24 +2,25 @@
 
     python -m vision.tasks.mistakes.anticipation.prior
 
-prints `PRIOR` and `PRIOR_THRESHOLDS` of `choice.py`: some examples of a recipe of CaptainCook4D
-are made known, others are judged by them, for every number of known ones.
+prints `PRIOR`, `PRIOR_USUAL` and `PRIOR_THRESHOLDS` of `choice.py`: some examples of a recipe of
+CaptainCook4D are made known, others are judged by them, for every number of known ones.
 """
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from vision.tasks.mistakes.anticipation import choice
-from vision.tasks.mistakes.anticipation.calibrate import score
-from vision.tasks.mistakes.anticipation.counts import Order
+from vision.tasks.mistakes.anticipation.counts import Order, Steps
 from vision.tasks.mistakes.procedure import Example, Procedure, load_procedure
 
 MOST_KNOWN = 7
-REPEATS = 3
+REPEATS = 5
+TOLD_APART = 3
 JUDGED = 3
 
 BOUNDS = [(None, 0.0) if name in Order.AGAINST else (0.0, None) for name in Order.FEATURES]
@@ -38,7 +39,7 @@ def splits(
 
 
 def main() -> None:
-    """Print both constants."""
+    """Print the constants."""
     whole = load_procedure("captaincook4d")
     recipes = [
         Procedure(name="-".join(kind), examples=tuple(e for e in whole.examples if e.kind == kind))
@@ -58,15 +59,21 @@ def main() -> None:
     print("PRIOR =", choice.PRIOR)
 
     chance = random.Random(1)
-    judged: dict[int, list] = {}
+    utilities: dict[int, list[list[np.ndarray]]] = defaultdict(list)
+    done: dict[int, list[Steps]] = defaultdict(list)
     for known in numbers:
         for made, others in splits(recipes, known, chance):
+            few = min(known, TOLD_APART)
             for example in others:
-                surprises = [
-                    choice.surprises(x, made.weights) for x in made.situations(example.steps)
-                ]
-                judged.setdefault(known, []).append((made.encode(example.steps), surprises))
-    print("PRIOR_THRESHOLDS =", tuple(round(score(j).threshold(), 2) for j in judged.values()))
+                utilities[few].append([x @ made.weights for x in made.situations(example.steps)])
+                done[few].append(made.encode(example.steps))
+    usual = [choice.fit_usual(utilities[n], done[n]).round(2) for n in utilities]
+    print("PRIOR_USUAL =", tuple(tuple(u.tolist()) for u in usual))
+    thresholds = [
+        choice.scores(utilities[n], done[n], u).threshold()
+        for n, u in zip(utilities, usual, strict=True)
+    ]
+    print("PRIOR_THRESHOLDS =", tuple(round(t, 2) for t in thresholds))
 
 
 if __name__ == "__main__":

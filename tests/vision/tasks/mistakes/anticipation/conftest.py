@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ class Stub:
         self.delay = 0.0
         self.raw: bytes | None = None
         self.status = 200
+        self.promised = 0  # bytes that are announced beyond those sent
+        self.hangs_up = False
         self.requests: list[dict] = []
         self.url = ""
 
@@ -58,6 +61,9 @@ def server() -> Iterator[Stub]:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             stub.requests.append(request)
             time.sleep(stub.delay)
+            if stub.hangs_up:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
             message = {"role": "assistant", "content": stub.answer(request)}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             self._send({"id": "1", "object": "chat.completion", "choices": [choice]})
@@ -66,10 +72,11 @@ def server() -> Iterator[Stub]:
             body = stub.raw if stub.raw is not None else json.dumps(content).encode()
             self.send_response(stub.status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + stub.promised))
             self.end_headers()
             with suppress(BrokenPipeError):  # the client may not have waited
                 self.wfile.write(body)
+            self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

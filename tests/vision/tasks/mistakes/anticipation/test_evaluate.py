@@ -67,6 +67,21 @@ def test_sequences_of_class_ids(tmp_path):
     assert report["rows"]["choice"]["tp"] == 2
 
 
+def test_figures_that_nothing_can_be_said_of_are_left_out(tmp_path):
+    """No correct step, so no ranking; strange names; JSON has no word for not a number."""
+    content = {
+        "name": "x",
+        "examples": [["- a", "b"]],
+        "trials": [{"steps": ["-"], "mistakes": [0]}],
+    }
+    report = evaluate(None, data=write(tmp_path / "x.json", content), anticipators=["n-gram"])
+    assert report["rows"]["n-gram"]["auc"] is None
+    json.dumps(report, allow_nan=False)
+    text = io.StringIO()
+    print_report(report, Console(file=text, width=120))
+    assert "nan" not in text.getvalue()
+
+
 def test_a_test_file_takes_its_training_part_from_another(tmp_path):
     held_back = {k: v for k, v in ASSEMBLY.items() if k != "train"}
     path = write(tmp_path / "test.json", held_back)

@@ -1,12 +1,17 @@
 """Language models over HTTP: their answers, their silence, and going on without them."""
 
+import json
+
 import pytest
 
+from video.cli import main
 from vision.errors import FoveateError
 from vision.tasks.mistakes.anticipation import judge, make_anticipator
 from vision.tasks.mistakes.steps import anticipator_from, check_steps, procedure_from
 
 pytest.importorskip("openai")
+
+STEPS = ["boil water", "drink", "pour", "spill"]
 
 
 def model(tea, server, **settings):
@@ -50,10 +55,16 @@ def test_garbage_is_no_prediction(tea, server):
     ("spoil", "words"),
     [
         (lambda s: setattr(s, "delay", 1.0), "did not answer within 0.2 s"),
-        (lambda s: setattr(s, "status", 500), "refused"),
+        (lambda s: setattr(s, "status", 500), "refused: Error code: 500"),
+        (lambda s: setattr(s, "status", 404), "end with /v1"),
+        (lambda s: setattr(s, "hangs_up", True), "Server disconnected"),
+        (lambda s: setattr(s, "promised", 99), "closed connection without sending complete"),
+        (lambda s: setattr(s, "answer", lambda request: 5), "no text"),
+        (lambda s: setattr(s, "raw", b""), "no completion"),
         (lambda s: setattr(s, "raw", b"<html>not an API</html>"), "no completion"),
         (lambda s: setattr(s, "raw", b'{"choices": []}'), "no completion"),
-        (lambda s: setattr(s, "url", "http://127.0.0.1:9/v1"), "is not there"),
+        (lambda s: setattr(s, "url", "http://127.0.0.1:9/v1"), "Connection refused"),
+        (lambda s: setattr(s, "url", "localhost:8080"), "unsupported protocol"),
     ],
 )
 def test_failures_are_one_clear_line(tea, server, spoil, words):
@@ -68,14 +79,13 @@ def test_failures_are_one_clear_line(tea, server, spoil, words):
 def test_with_fallback_the_default_goes_on(tea, server, tmp_path):
     """The flags are the default's own, and why is said once."""
     tea.save(tmp_path / "tea.json")
-    steps = ["boil water", "drink", "pour", "spill"]
     options = {"procedure": tmp_path / "tea.json", "kind": ["tea", "green"]}
-    alone = check_steps(anticipator_from(procedure_from(options), options), steps)
+    alone = check_steps(anticipator_from(procedure_from(options), options), STEPS)
     options |= {"anticipator": "openai", "fallback": True, "llm_url": "http://127.0.0.1:9/v1"}
     made = anticipator_from(procedure_from(options), options)
-    assert [r["mistake"] for r in check_steps(made, steps)] == [r["mistake"] for r in alone]
+    assert [r["mistake"] for r in check_steps(made, STEPS)] == [r["mistake"] for r in alone]
     assert len(made.warnings()) == 1
-    assert "is not there" in made.warnings()[0]
+    assert "Connection refused" in made.warnings()[0]
 
 
 def test_with_fallback_garbage_is_replaced_step_by_step(tea, server, tmp_path):
@@ -88,6 +98,55 @@ def test_with_fallback_garbage_is_replaced_step_by_step(tea, server, tmp_path):
     assert [r["mistake"] for r in records] == [False, False, True]
     assert records[2]["expected"] == [{"step": "pour", "probability": 1.0}]
     assert any("named no step" in w for w in made.warnings())
+
+
+def test_what_the_server_said_before_it_failed_stays(tea, server, tmp_path):
+    """From the failure on the default judges, and the server is not asked again."""
+    tea.save(tmp_path / "tea.json")
+    options = {"procedure": tmp_path / "tea.json", "kind": ["tea"]}
+    alone = check_steps(anticipator_from(procedure_from(options), options), STEPS)
+    options |= {"anticipator": "openai", "fallback": True, "llm_url": server.url, "samples": 1}
+    server.answer = lambda request: "spill"
+    made = anticipator_from(procedure_from(options), options)
+    assert check_steps(made, STEPS[:1])[0]["expected"][0]["step"] == "spill"
+    server.hangs_up = True
+    records = check_steps(made, STEPS)
+    assert len(server.requests) == 2
+    assert [r["mistake"] for r in records] == [True, *(r["mistake"] for r in alone[1:])]
+    assert [r["why"] for r in records[1:]] == [r["why"] for r in alone[1:]]
+
+
+def test_a_threshold_of_the_users_holds_for_both(tea, server, tmp_path):
+    """Nothing is flagged at a limit that nothing reaches, whoever answers."""
+    tea.save(tmp_path / "tea.json")
+    options = {"procedure": tmp_path / "tea.json", "anticipator": "openai", "fallback": True}
+    options |= {"llm_url": server.url, "samples": 4, "threshold": 1.0}
+    answers = iter(["pour", "pour", "drink", "stir"])
+    server.answer = lambda request: next(answers, "?")
+    made = anticipator_from(procedure_from(options), options)
+    before = ["boil water", "add leaves"]
+    assert judge(made, before, "drink").mistake, "one answer of three names it: 1.1 nats"
+    assert not judge(made, before, "pour").mistake
+    assert not judge(made, [], "boil water").mistake, "the default, which expects it"
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+def test_the_command_says_one_line(tea, server, tmp_path, monkeypatch, capsys, fallback):
+    """Exit code 2, or with --fallback the steps are checked all the same."""
+    tea.save(tmp_path / "tea.json")
+    (tmp_path / "today.json").write_text(json.dumps(STEPS))
+    server.status = 500
+    command = ["foveate", "check", "--steps", "today.json", "--procedure", "tea.json"]
+    command += ["--anticipator", "openai", "--llm-url", server.url, "-o", "out"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [*command, "--fallback"] if fallback else command)
+    with pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert "refused: Error code: 500" in said.err
+    assert left.value.code == (0 if fallback else 2)
+    assert (tmp_path / "out" / "today-steps.jsonl").exists() is fallback
 
 
 def test_no_server_and_no_key(tea, monkeypatch):

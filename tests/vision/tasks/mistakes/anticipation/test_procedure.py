@@ -31,6 +31,9 @@ def test_saving_and_loading_give_the_same(tmp_path, tea):
     [
         ({"name": "x", "examples": []}, "examples"),
         ({"name": "x", "examples": [[]]}, "examples.0.steps"),
+        ({"name": "x", "examples": [["a", " "]]}, "examples.0.steps.1"),
+        ({"name": "x", "examples": [["a"], {"steps": "b"}]}, "examples.1.steps"),
+        ({"name": "x", "examples": [["a"], {"steps": ["b"], "kind": "c"}]}, "examples.1.kind"),
         ({"name": "x", "examples": [{"kind": ["a"]}]}, "examples.0.steps"),
         ({"name": "x", "examples": [["a"]], "colour": 1}, "colour"),
         ({"name": "x", "steps": ["boil"], "examples": [["boyl"]]}, "did you mean 'boil'"),
@@ -55,8 +58,19 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(FoveateError, match="no JSON"):
         load_procedure(tmp_path / "bad.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(FoveateError, match="no JSON"):
+        load_procedure(tmp_path / "deep.json")
+    (tmp_path / "wide.json").write_text('{"name": "tea"}', encoding="utf-16")
+    with pytest.raises(FoveateError, match="no JSON"):
+        load_procedure(tmp_path / "wide.json")
     with pytest.raises(FoveateError, match="did you mean 'captaincook4d'"):
         load_procedure("captaincook4")
+
+
+def test_a_file_may_have_any_name(tmp_path, tea):
+    tea.save(tmp_path / "tea.procedure")
+    assert load_procedure(tmp_path / "tea.procedure") == tea
 
 
 @pytest.mark.parametrize("name", procedure_names())

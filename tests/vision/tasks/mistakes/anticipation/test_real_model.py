@@ -41,20 +41,21 @@ def test_a_server_answers(tea, llama, style):
 
 
 def test_every_step_is_scored(tea, gguf):
-    """The scores are those of reading each answer on its own, without the shared cache."""
+    """The scores are those of reading each answer on its own, without a tree or a cache."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     pytest.importorskip("gguf")
     made = make_anticipator("transformers", tea, llm=str(gguf))
-    expected = made.expect(["boil water"])
-    assert {s for s, _ in expected.ranked} == set(tea.steps)
-    messages = made.prompter.messages(tea.examples, ["boil water"], ())
-    answers = ["pour", "warm pot"]
-    prompt = made._encode(messages)
-    for answer, ours in zip(answers, made.score(messages, answers), strict=True):
-        ids = made.tokenizer(answer, add_special_tokens=False)["input_ids"]
-        ids = torch.tensor([[*ids, made.tokenizer.eos_token_id]])
-        with torch.inference_mode():
-            logits = made.model(torch.cat([prompt, ids], 1)).logits[0, prompt.shape[1] - 1 : -1]
-        alone = logits.log_softmax(-1).gather(1, ids[0, :, None]).sum().item()
-        assert ours == pytest.approx(alone, abs=1e-2)
+    assert {s for s, _ in made.expect(["boil water"]).ranked} == set(tea.steps)
+    reader, answers = made.reader, ["pour", "warm pot", "pour"]
+    for history in (["boil water"], ["boil water", "add leaves"]):
+        messages = made.prompter.messages(tea.examples, history, ())
+        prompt = reader.encode(messages)
+        for answer, ours in zip(answers, reader.score(messages, answers), strict=True):
+            ids = reader.tokenizer(answer, add_special_tokens=False)["input_ids"]
+            ids = torch.tensor([*ids, reader.tokenizer.eos_token_id])
+            whole = torch.cat([torch.tensor(prompt), ids])[None]
+            with torch.inference_mode():
+                logits = reader.model(whole, use_cache=False).logits[0, len(prompt) - 1 : -1]
+            alone = logits.log_softmax(-1).gather(1, ids[:, None]).sum().item()
+            assert ours == pytest.approx(alone, abs=1e-2)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from vision.errors import FoveateError
+from vision.tasks.mistakes.anticipation import make_anticipator
 from vision.tasks.mistakes.procedure import load_procedure
 from vision.tasks.mistakes.steps import alone, check_steps, read_steps
 
@@ -40,8 +41,6 @@ def test_flags_are_written_and_said(plan, tmp_path, capsys):
 
 
 def test_background_and_repeats_are_no_steps(tea):
-    from vision.tasks.mistakes.anticipation import make_anticipator
-
     made = make_anticipator("choice", tea)
     records = check_steps(made, ["idle", "boil water", "idle", "boil water", "pour"], ["idle"])
     assert [r["step"] for r in records] == ["boil water", "pour"]
@@ -55,6 +54,45 @@ def test_the_threshold_can_be_set(plan, tmp_path):
         assert json.loads(line)["mistake"] is flagged
 
 
+def test_files_of_other_programs_and_all_alphabets(tmp_path, capsys):
+    """A byte order mark, spaces around names, letters of any kind."""
+    plan, steps = tmp_path / "plan.json", tmp_path / "Käse.json"
+    plan.write_bytes('\ufeff{"name": "茶", "examples": [["お湯 ", "注ぐ", "trink ☕"]]}'.encode())
+    steps.write_bytes('\ufeff["お湯", " 注ぐ", "注ぐ", "fällt"]'.encode())
+    alone(tmp_path, None, None, procedure=plan, steps=steps)
+    lines = (tmp_path / "Käse-steps.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [(r["step"], r["mistake"]) for r in records] == [
+        ("お湯", False),
+        ("注ぐ", False),
+        ("fällt", True),
+    ]
+    assert "trink ☕" in lines[2], "readable as it is"
+    assert "'fällt' is no step of this procedure" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["choice", "preconditions", "graph"])
+def test_thousands_of_steps(tea, name):
+    settings = {"graph": {"epochs": 50}}.get(name, {})
+    made = make_anticipator(name, tea, **settings)
+    records = check_steps(made, ["boil water", "add leaves", "pour", "drink"] * 500)
+    assert [r["place"] for r in records] == list(range(2000))
+    assert not any(r["mistake"] for r in records[:4])
+
+
+def test_results_that_cannot_be_written(plan, tmp_path):
+    steps = steps_file(tmp_path, ["drink"])
+    with pytest.raises(FoveateError, match="cannot write"):
+        alone(plan, None, None, procedure=plan, steps=steps)
+
+
+def test_a_new_procedure_replaces_no_file(plan, tmp_path):
+    before = plan.read_bytes()
+    with pytest.raises(FoveateError, match=r"tea\.json is there already"):
+        alone(tmp_path, None, None, new_procedure=plan, steps=steps_file(tmp_path, ["a"]))
+    assert plan.read_bytes() == before
+
+
 def test_a_new_procedure_from_lists(tmp_path):
     steps = steps_file(tmp_path, [["a", "b"], ["b", "a"]])
     alone(tmp_path, None, None, new_procedure=tmp_path / "mine.json", steps=steps, kind=["x"])
@@ -64,7 +102,10 @@ def test_a_new_procedure_from_lists(tmp_path):
     assert made.examples[0].kind == ("x",)
 
 
-@pytest.mark.parametrize("content", [[], [[]], {"a": 1}, "x", [1], [["a"], "b"], [["a", 2]]])
+@pytest.mark.parametrize(
+    "content",
+    [[], [[]], {"a": 1}, "x", [1], [["a"], "b"], [["a", 2]], [["a"], []], ["a", " "], None],
+)
 def test_files_without_steps(tmp_path, content):
     with pytest.raises(FoveateError, match="must hold steps"):
         read_steps(steps_file(tmp_path, content))
@@ -76,6 +117,7 @@ def test_files_without_steps(tmp_path, content):
         ({}, "give a video"),
         ({"steps": True}, "which procedure"),
         ({"steps": True, "procedure": "captaincook4d", "kind": ["Cofee"]}, "no kind 'Cofee'"),
+        ({"steps": True, "procedure": "captaincook4d", "threshold": float("nan")}, "a number"),
         ({"new_procedure": "x.json"}, "--steps FILE or --examples"),
     ],
 )
