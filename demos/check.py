@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demos.running import EXAMPLES, run_upload
+from demos.running import EXAMPLES, mistake, run_upload
 from demos.timeline import Segment, panel, timeline
 from vision.errors import FoveateError
 from vision.tasks import get_task
@@ -76,7 +76,7 @@ def number(text: str) -> float | None:
     try:
         return float(text) if text and text.strip() else None
     except ValueError:
-        raise gr.Error(f"{text!r} is no number.") from None
+        raise mistake(f"{text!r} is no number.") from None
 
 
 def plan(procedure: str | None) -> Procedure:
@@ -90,7 +90,7 @@ def plan(procedure: str | None) -> Procedure:
     try:
         return load_procedure(procedure)
     except FoveateError as error:
-        raise gr.Error(str(error).replace(procedure, Path(procedure).name)) from None
+        raise mistake(str(error).replace(procedure, Path(procedure).name)) from None
 
 
 def kinds_of(procedure: str | None) -> gr.Dropdown:
