@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from video.records import read_header
@@ -50,8 +51,12 @@ class Outputs:
         """The annotated form of a picture: alone beside the JSON Lines, else in a folder."""
         if len(self.source.pictures) == 1:
             return self.folder / f"{self.source.name}{original.suffix}"
-        shared = os.path.commonpath([path.resolve().parent for path in self.source.pictures])
-        return self.stem / original.resolve().relative_to(shared)
+        return self.stem / original.resolve().relative_to(self._shared)
+
+    @cached_property
+    def _shared(self) -> str:
+        """The folder that the source's pictures have in common."""
+        return os.path.commonpath([path.resolve().parent for path in self.source.pictures])
 
     def claim(self, *, paint: bool) -> None:
         """Make the folder, and make sure that only earlier outputs are written over.

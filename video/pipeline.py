@@ -25,7 +25,7 @@ from video.stream_pass import StreamPass
 from video.work import Draw, Pass, Work
 from vision.errors import FoveateError
 from vision.results import Result
-from vision.tasks.base import FrameFiles, FramePredictor, StreamPredictor
+from vision.tasks.base import Files, FrameFiles, FramePredictor, StreamPredictor
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ def run(
             groups = _begin(looked, work)
             with RecordSink(outputs.records, header) as records:
                 frames, result = way.write(groups, records)
-                written = tuple(beside.close(result)) if beside else ()
+                written = _close(beside, outputs, result)
                 seconds = round(time.perf_counter() - began, 3)
                 summary = Summary(
                     frames=frames, skipped=reader.skipped, seconds=seconds, result=result
@@ -157,6 +157,15 @@ def _begin(looked: Iterator[T], work: Work) -> Iterator[T]:
         start = work.selection.start or 0
         raise FoveateError(f"no frames in {work.source.location} from {start:g} s on")
     return chain([first], looked)
+
+
+def _close(files: Files | None, outputs: Outputs, result: Result | None) -> tuple[Path, ...]:
+    """The files beside the records, written to their end."""
+    try:
+        return tuple(files.close(result)) if files else ()
+    except OSError as error:
+        path = error.filename or outputs.stem
+        raise FoveateError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _steps(work: Work, steps: Sequence[MakeStep], files: FrameFiles | None) -> list[Step]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -165,13 +166,32 @@ def read_weights(path: Path, name: str | None = None) -> Weights:
     return Weights(name or path.stem, widened, metadata)
 
 
-def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write a weights file, floats as fp16; it appears whole or not at all."""
+def write_weights(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: dict[str, Any],
+    *,
+    largest: float = math.inf,
+) -> None:
+    """Write a weights file, floats as fp16; it appears whole or not at all.
+
+    Args:
+        path: to write to.
+        tensors: the weights.
+        metadata: what they say of themselves.
+        largest: bytes that the file may have.
+
+    Raises:
+        FoveateError: it has more; a file that was there before stays.
+    """
     narrow = {
         k: (t.half() if t.is_floating_point() else t).contiguous() for k, t in tensors.items()
     }
     partial = path.with_suffix(".partial")
     save_file(narrow, partial, metadata={"foveate": json.dumps(metadata)})
+    if partial.stat().st_size > largest:
+        partial.unlink()
+        raise FoveateError(f"{path.name} is larger than {largest / 1e6:g} MB and does not ship")
     partial.chmod(0o644)  # safetensors makes it the owner's alone
     partial.replace(path)
 

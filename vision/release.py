@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor
@@ -26,14 +28,24 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def trial(tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> Iterator[str]:
+    """Path of weights while they are measured: those that ship stay until there is a score.
+
+    Raises:
+        FoveateError: they are too large.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "trial.safetensors")
+        write_weights(path, tensors, metadata, largest=LARGEST)
+        yield str(path)
+
+
 def put(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write weights beside a catalogue; FoveateError, and no file, when they are too large."""
+    """Write weights beside a catalogue; FoveateError, and nothing written, when too large."""
     if not path.parent.is_dir():
         raise FoveateError(f"no such folder: {path.parent}")
-    write_weights(path, tensors, metadata)
-    if path.stat().st_size > LARGEST:
-        path.unlink()
-        raise FoveateError(f"{path} is larger than {LARGEST / 1e6:g} MB and does not ship")
+    write_weights(path, tensors, metadata, largest=LARGEST)
 
 
 def enter(

@@ -16,6 +16,8 @@ from tests.video.clips import (
 )
 from tests.video.runs import frames_of, run_one
 from video.frames import Selection
+from video.outputs import Outputs
+from video.sources import expand
 from vision.errors import FoveateError
 from vision.results import Frame
 
@@ -60,6 +62,41 @@ def test_unwritable_output(clip: Path, tmp_path: Path) -> None:
     long.write_bytes(clip.read_bytes())
     with pytest.raises(FoveateError, match=r"cannot write .*\.jsonl: File name too long"):
         run_one(long, tmp_path / "out")
+
+
+class Gone:
+    """Files that cannot be written in the end."""
+
+    def __init__(self, stem: Path, info: object) -> None:
+        self.stem = stem
+
+    def add(self, frame: Frame, time: float, name: str, result: Any) -> None:
+        """Take nothing down."""
+
+    def close(self, result: Any) -> list[Path]:
+        path = self.stem.with_name(f"{'x' * 300}.json")
+        path.write_text("")
+        return [path]
+
+
+def test_files_beside_that_cannot_be_written_are_said_in_a_line(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(FoveateError, match=r"cannot write .*\.json: File name too long"):
+        run_one(clip, tmp_path, files=Gone)
+    assert len(frames_of(tmp_path / "clip.jsonl")) == 40
+
+
+def test_many_pictures_are_claimed_in_time_that_grows_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 60
+    for n in range(count):
+        (tmp_path / f"{n}.png").touch()
+    (source,) = expand([tmp_path])
+    looked = []
+    resolve = Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path: (looked.append(path), resolve(path))[1])
+    Outputs(tmp_path / "out", source).claim(paint=True)
+    assert len(looked) < 6 * count
 
 
 class Refusing(Brightest):

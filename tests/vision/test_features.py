@@ -14,6 +14,7 @@ from vision.features import (
     FeatureExtractor,
     FeatureStream,
     Ticks,
+    bench,
     mirror,
     read_video,
     video_features,
@@ -157,6 +158,14 @@ def test_appearance_of_any_timm_backbone():
     assert np.abs(rows[0] - rows[1]).max() > 0
 
 
+@pytest.mark.parametrize("part", ["appearance", "person"])
+def test_half_changes_features_by_rounding_alone(part: str, frames):
+    config = FeatureConfig(parts=(part,), size=64)
+    pictures = [frame for _, frame in frames[-2:]]
+    whole, half = (FeatureExtractor(config, "cpu", half=h)(pictures) for h in (False, True))
+    assert 0 < np.abs(whole - half).mean() < 0.05 * np.abs(whole).mean()
+
+
 @pytest.mark.parametrize("name", ["missing.mp4", "text.mp4"])
 def test_what_is_no_video_is_refused(tmp_path: Path, name: str):
     (tmp_path / "text.mp4").write_text("no video")
@@ -180,3 +189,12 @@ def test_a_box_on_a_slope_has_the_height_of_its_middle(sides: list[float], cells
     torch.testing.assert_close(average_in_boxes(slope, shares, (1, 1), cells), middle)
     pixels = shares * torch.tensor([200.0, 90.0, 200.0, 90.0])
     torch.testing.assert_close(average_in_boxes(slope, pixels, (200, 90), cells), middle)
+
+
+def test_the_benchmark_prints_a_line_for_each_part(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "PARTS", {"motion": MOTION})
+    monkeypatch.setattr("sys.argv", ["bench", str(PEOPLE)])
+    bench.main()
+    name, cost = capsys.readouterr().out.split(": ")
+    assert name == "motion"
+    assert 0 < float(cost.removesuffix(" ms\n")) < 100

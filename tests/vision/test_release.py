@@ -1,6 +1,7 @@
 """What every release does at its end, and what it refuses."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,6 +31,22 @@ def test_large_weights_do_not_ship(tmp_path, monkeypatch):
     with pytest.raises(FoveateError, match="larger than"):
         release.enter(tmp_path / "some.safetensors", TENSORS, METADATA, {}, default=False)
     assert not list(tmp_path.iterdir())
+    (tmp_path / "some.safetensors").write_bytes(b"what shipped before")
+    with pytest.raises(FoveateError, match="larger than"):
+        release.enter(tmp_path / "some.safetensors", TENSORS, METADATA, {}, default=False)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"what shipped before"]
+
+
+def test_what_ships_stays_while_other_weights_are_measured(tmp_path):
+    """Also where measuring them fails: the catalogue's checksum would no longer fit."""
+    path = tmp_path / "some.safetensors"
+    release.enter(path, TENSORS, METADATA, {"AP50": 0.5}, default=True)
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), release.trial({"weight": torch.zeros(6)}, METADATA) as trial:
+        assert not read_weights(Path(trial)).tensors["weight"].any()
+        raise RuntimeError
+    assert path.read_bytes() == before
+    assert not Path(trial).exists()
 
 
 def test_mistakes_get_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):

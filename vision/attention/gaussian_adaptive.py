@@ -106,9 +106,13 @@ class GaussianAdaptiveAttention(nn.Module):
     def _prepare(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.drop_remainder:
             length = x.shape[self.axis]
-            x = x.narrow(self.axis, 0, length - length % self.num_heads)
+            length = length - length % self.num_heads
+            if mask is not None:
+                mask = mask.expand(x.shape).narrow(self.axis, 0, length)
+            x = x.narrow(self.axis, 0, length)
         if self.padding_value is not None:
-            mask = x != self.padding_value
+            real = x != self.padding_value
+            mask = real if mask is None else mask & real
         return x, mask
 
 

@@ -86,15 +86,18 @@ class FeatureExtractor:
     Args:
         config: what they are made of.
         device: where to run, such as `"cpu"`; the best there is when None.
+        half: whether networks compute in bfloat16.
 
     Raises:
         FoveateError: no such backbone, weights or device.
     """
 
-    def __init__(self, config: FeatureConfig, device: str | None = None) -> None:
+    def __init__(
+        self, config: FeatureConfig, device: str | None = None, *, half: bool = False
+    ) -> None:
         self.config = config
         self.device = pick_device(device)
-        self.parts = [PARTS[name](config, self.device) for name in config.parts]
+        self.parts = [PARTS[name](config, self.device, half) for name in config.parts]
         self.channels = sum(part.channels for part in self.parts)
 
     def __call__(self, frames: Sequence[Frame]) -> np.ndarray:

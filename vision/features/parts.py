@@ -33,11 +33,12 @@ class Appearance:
     Args:
         config: which backbone, and how frames are put before it.
         device: where it runs.
+        half: whether it computes in bfloat16.
     """
 
-    def __init__(self, config: FeatureConfig, device: torch.device) -> None:
+    def __init__(self, config: FeatureConfig, device: torch.device, half: bool = False) -> None:
         self.size = (config.size, config.size)
-        self.device = device
+        self.device, self.half = device, half
         self.body = backbone(config).to(device).to(memory_format=torch.channels_last).eval()
         self.mean, self.std = (
             torch.tensor(value, device=device).view(3, 1, 1) for value in (config.mean, config.std)
@@ -50,7 +51,8 @@ class Appearance:
         small = [cv2.resize(f, self.size, interpolation=cv2.INTER_AREA) for f in frames]
         pixels = torch.from_numpy(np.stack(small)).to(self.device).permute(0, 3, 1, 2).float()
         maps = (pixels / 255 - self.mean) / self.std
-        rows: torch.Tensor = self.body(maps.to(memory_format=torch.channels_last))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            rows: torch.Tensor = self.body(maps.to(memory_format=torch.channels_last))
         return rows.float().cpu().numpy()
 
     def rows(self, looks: np.ndarray, before: np.ndarray | None) -> Rows:
@@ -85,16 +87,17 @@ class Person:
     Args:
         config: which detector.
         device: where it runs.
+        half: whether it computes in bfloat16.
     """
 
     channels = 16
     LEAST = 0.25
     """Score below which nobody is there: in empty rooms things reach 0.2."""
 
-    def __init__(self, config: FeatureConfig, device: torch.device) -> None:
+    def __init__(self, config: FeatureConfig, device: torch.device, half: bool = False) -> None:
         from vision.tasks.detection.predict import Detector
 
-        self.detector = Detector.from_weights(config.detector, device=str(device))
+        self.detector = Detector.from_weights(config.detector, device=str(device), half=half)
 
     def look(self, frames: Sequence[Frame]) -> np.ndarray:
         """Best box of each frame, `(N, 5)`: x1, y1, x2, y2 in parts of the frame, and its score."""
@@ -146,12 +149,13 @@ class Motion:
     Args:
         config: how fine the grid is.
         device: not used; the work is small.
+        half: not used.
     """
 
     SIDE = 64
     """Pixels a side at which frames are compared."""
 
-    def __init__(self, config: FeatureConfig, device: torch.device) -> None:
+    def __init__(self, config: FeatureConfig, device: torch.device, half: bool = False) -> None:
         self.cells = config.motion_cells
         self.channels = self.cells**2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from vision.catalogue import read_weights
 from vision.errors import FoveateError
 from vision.pretraining import STUDIES
-from vision.release import arguments, enter, put, run
+from vision.release import arguments, enter, run, trial
 
 SCORES = {
     "classification": ("top1", "top5"),
@@ -48,9 +48,9 @@ def release(
         raise FoveateError(f"{trained} is for {task}; want {' or '.join(SCORES)}")
     target = into / f"{name or trained.stem}.safetensors"
     metadata = {**weights.metadata, "history": [*history]}
-    put(target, weights.tensors, metadata)
     (study,) = (study for study in STUDIES if study.name == task)
-    report = study.load("evaluate")(str(target), images=images)
+    with trial(weights.tensors, metadata) as path:
+        report = study.load("evaluate")(path, images=images)
     score = {part: round(report[part], 4) for part in SCORES[task] if report[part] is not None}
     enter(target, weights.tensors, metadata, score, default=default)
     return score

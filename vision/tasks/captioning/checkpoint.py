@@ -78,7 +78,7 @@ def open_published(path: Path, *, overwrite_attention: bool = False, **settings:
             "region_width": region_width,
             "feature_width": feature_width,
         }
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise FoveateError(f"{path} is no checkpoint of the published captioner: {error}") from None
     additive = "decoder_core.soft_attn.alpha_net.weight" in published
     model = Captioner(
@@ -170,7 +170,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise FoveateError(f"{path} is not a readable checkpoint: {error}") from None
     except Exception as error:  # what `torch.load` raises depends on how a file is broken
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise FoveateError(f"{path} holds more than tensors, or is damaged: {reason}") from None
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise FoveateError(f"{path} is no state dict of tensors")

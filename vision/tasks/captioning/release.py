@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vision.catalogue import Weights, read_weights
 from vision.errors import FoveateError
-from vision.release import arguments, enter, put, run
+from vision.release import arguments, enter, run, trial
 from vision.tasks.captioning.evaluate import evaluate
 
 
@@ -42,8 +42,8 @@ def main() -> None:
     metadata = {**trained[0].metadata, "seeds": seeds}
     target = given.into / given.weights.name
     tensors = average(trained)
-    put(target, tensors, metadata)
-    report = evaluate(str(target), annotations=given.annotations, images=given.images)
+    with trial(tensors, metadata) as path:
+        report = evaluate(path, annotations=given.annotations, images=given.images)
     scores = report["captions"]["captioner"]["scores"]
     score = {
         "CIDEr": round(scores["CIDEr"], 4),

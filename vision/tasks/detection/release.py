@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vision.catalogue import read_weights
-from vision.release import arguments, enter, put, run
+from vision.release import arguments, enter, run, trial
 from vision.tasks.detection.evaluate import evaluate
 
 CLASSIFIER = "head.classification_head.cls_logits"
@@ -42,15 +42,14 @@ def main() -> None:
     metadata = {**weights.metadata, "threshold": given.threshold}
     target = given.into / given.weights.name
 
-    def measure() -> dict[str, Any]:
-        return evaluate(str(target), annotations=given.annotations, images=given.images)
+    def measure(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> dict[str, Any]:
+        with trial(tensors, metadata) as path:
+            return evaluate(path, annotations=given.annotations, images=given.images)
 
-    put(target, weights.tensors, metadata)
-    table = measure()["per_class"]
+    table = measure(weights.tensors, metadata)["per_class"]
     good = {name for name, values in table.items() if values["AP50"] >= given.least}
     tensors, metadata = keep_classes(weights.tensors, metadata, good)
-    put(target, tensors, metadata)
-    report = measure()
+    report = measure(tensors, metadata)
     first = metadata["categories"][0]["name"]
     score = {
         "AP": round(report["AP"], 4),

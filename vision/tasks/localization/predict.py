@@ -49,13 +49,13 @@ class Localizer:
             weights: name in the catalogue or path of a `.safetensors` file; the default of the
                 task when None.
             device: where features are made; the best there is when None.
-            half: has no effect: the detector that features come from is small.
+            half: whether features are made in bfloat16.
 
         Raises:
             FoveateError: no such weights, not a localizer's, or no such device.
         """
         model, labels, loaded = load_model(weights)
-        extractor = FeatureExtractor(model.config.features, str(pick_device(device)))
+        extractor = FeatureExtractor(model.config.features, str(pick_device(device)), half=half)
         return cls(model, labels, extractor, threshold=float(loaded.metadata.get("threshold", 0.3)))
 
     def begin(

@@ -17,10 +17,11 @@ from vision.results import Detections, Frame
 from vision.tasks.detection.predict import Detector
 from vision.tasks.scanpath.features import BoxFeatures, pool_boxes
 from vision.tasks.scanpath.losses import Paths
-from vision.tasks.scanpath.model import Goal, ScanpathConfig, Scene
+from vision.tasks.scanpath.model import ScanpathConfig
 from vision.tasks.scanpath.objects import Objects, grid_objects, labelled
 from vision.tasks.scanpath.patches import crop_patches
 from vision.tasks.scanpath.records import Viewed
+from vision.tasks.scanpath.scene import Goal, Scene
 
 Batch = tuple[Scene, Goal, Paths]
 

@@ -30,6 +30,15 @@ def drawn_paths(drawn: Drawn, number: int, objects: Objects) -> list[np.ndarray]
 def to_record(
     drawn: Drawn, number: int, objects: Objects, match: Tensor, target: Target | None
 ) -> Scanpaths:
+    """The record of one picture.
+
+    Args:
+        drawn: paths over a batch of pictures.
+        number: of the picture in it.
+        objects: of the picture.
+        match: `(N,)` bool, which of them are the target.
+        target: what was looked for; None for free viewing.
+    """
     chances, stops = drawn.chances[number].tolist(), drawn.stops[number].tolist()
     spots = drawn.objects[number].tolist()
     paths = []

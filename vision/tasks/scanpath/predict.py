@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -19,7 +20,7 @@ from vision.tasks.detection.predict import Detector
 from vision.tasks.scanpath.baselines import Habits
 from vision.tasks.scanpath.data import Batch, Sample, Seen, collate, make_sample
 from vision.tasks.scanpath.features import BoxFeatures, pool_boxes
-from vision.tasks.scanpath.model import Goal, ScanpathConfig, ScanpathModel, Scene, load_scanpath
+from vision.tasks.scanpath.model import ScanpathConfig, ScanpathModel, load_scanpath
 from vision.tasks.scanpath.objects import (
     Objects,
     given_objects,
@@ -31,6 +32,7 @@ from vision.tasks.scanpath.paths import to_record
 from vision.tasks.scanpath.records import Viewed
 from vision.tasks.scanpath.results import Scanpaths
 from vision.tasks.scanpath.sampling import Drawn, draw_paths
+from vision.tasks.scanpath.scene import Goal, Scene
 from vision.tasks.scanpath.targets import Target, read_target
 
 COARSE = (4, 5)
@@ -98,7 +100,7 @@ class Looker:
             own = {
                 k.removeprefix(start): v for k, v in loaded.tensors.items() if k.startswith(start)
             }
-            features.load_state_dict(own)
+            replace(loaded, tensors=own).fill(features)
         model = ScanpathModel(config, 0 if features is None else features.width)
         load_scanpath(model, loaded)
         name = loaded.metadata.get("detector")

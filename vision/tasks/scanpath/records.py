@@ -76,7 +76,7 @@ def read_scanpaths(path: Path) -> list[Viewed]:
             if viewed[-1].name in names:
                 raise ValueError(f"its id {viewed[-1].name!r} is taken")
             names.add(viewed[-1].name)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise FoveateError(f"{path}: picture {number}: {reason}") from None
     viewed = [one for one in viewed if one.paths]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vision.catalogue import read_weights
 from vision.errors import FoveateError
-from vision.release import arguments, enter, put, run
+from vision.release import arguments, enter, put, run, trial
 from vision.tasks.scanpath.evaluate import evaluate, look_and_score, measure
 from vision.tasks.scanpath.predict import Looker
 from vision.tasks.scanpath.records import read_scanpaths
@@ -46,8 +46,8 @@ def main() -> None:
     weights = read_weights(given.weights)
     target = given.into / given.weights.name
     metadata = {**weights.metadata, "temperature": best}
-    put(target, weights.tensors, metadata)
-    report = evaluate(str(target), data=given.data, images=given.images)
+    with trial(weights.tensors, metadata) as path:
+        report = evaluate(path, data=given.data, images=given.images)
     score = {
         given.by: round(report["rows"]["model"][given.by], 4),
         "nats a step": round(report["likelihood"]["nats"], 4),

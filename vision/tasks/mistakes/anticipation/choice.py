@@ -76,8 +76,9 @@ class Choice(Anticipator):
         self.usual = np.array(PRIOR_USUAL[few])
         self.threshold = PRIOR_THRESHOLDS[few]
         steps = sum(map(len, self.sequences))
-        if steps >= ENOUGH_TO_LEARN or (alpha is not None and len(self.examples) > 1):
-            utilities = self._left_out_utilities(learn=steps >= ENOUGH_TO_LEARN)
+        learn = steps >= ENOUGH_TO_LEARN
+        if len(self.examples) > 1 and (learn or alpha is not None):
+            utilities = self._left_out_utilities(learn=learn)
             if steps >= ENOUGH_TO_CALIBRATE:
                 self.usual = fit_usual(utilities, self.sequences)
             if steps >= ENOUGH_TO_CALIBRATE or alpha is not None:
@@ -158,7 +159,7 @@ class Choice(Anticipator):
             return [[x @ prior for x in places] for places in situations]
         self.weights = fit(situations, self.sequences, prior)
         utilities: list[list[np.ndarray]] = [[] for _ in situations]
-        for fold in range(FOLDS):
+        for fold in range(min(FOLDS, len(situations))):
             rest = [i for i in range(len(situations)) if i % FOLDS != fold]
             chosen = [self.sequences[i] for i in rest]
             weights = fit([situations[i] for i in rest], chosen, prior, start=self.weights)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from vision.tasks.mistakes.anticipation.choice import fit_usual, openness, surprises
+from vision.tasks.mistakes.anticipation.choice import PRIOR_THRESHOLDS, Choice, fit_usual
+from vision.tasks.mistakes.anticipation.choice import openness, surprises
+from vision.tasks.mistakes.procedure import Procedure
 
 
 @pytest.fixture
@@ -49,3 +51,12 @@ def test_what_is_usual_shifts_a_place_and_keeps_its_ranking():
     )
     assert shift == pytest.approx(np.full(3, shift[0]))
     assert shift[0] < 0
+
+
+@pytest.mark.parametrize("alpha", [None, 0.1])
+def test_a_single_long_example_has_nothing_to_be_judged_by(alpha):
+    """However many steps it has, weights and threshold are those for few examples."""
+    long = Procedure(name="long", examples=[{"steps": [f"step {n}" for n in range(70)]}])
+    choice = Choice(long, alpha=alpha)
+    assert choice.threshold == PRIOR_THRESHOLDS[0]
+    assert choice.surprise(["step 0"], "step 1") < choice.surprise(["step 0"], "step 40")
