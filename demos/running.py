@@ -97,7 +97,7 @@ def run_upload(
     """
     if file is None:
         raise mistake("Upload a file first.")
-    if Path(file).suffix == ".txt":  # a list would name files of this machine
+    if Path(file).suffix.lower() == ".txt":  # a list would name files of this machine
         raise mistake("Upload a picture or a video, not a list.")
     output = Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
     try:

@@ -59,10 +59,11 @@ def test_junk_is_refused_without_the_servers_paths(client, tmp_path):
     assert "foveate-demo" not in str(refusal.value)
 
 
-def test_a_list_of_this_machines_files_is_refused(client, tmp_path, sample_clip):
-    listing = tmp_path / "list.txt"
+@pytest.mark.parametrize("name", ["list.txt", "LIST.TXT"])
+def test_a_list_of_this_machines_files_is_refused(client, tmp_path, sample_clip, name):
+    listing = tmp_path / name
     listing.write_text(f"{sample_clip}\n")
-    with pytest.raises(AppError):
+    with pytest.raises(AppError, match=r"Invalid file type|not a list"):
         client.predict(handle_file(listing), 0.3, [], False, api_name="/detect")
 
 

@@ -114,6 +114,16 @@ def test_padding_value_is_the_mask_it_stands_for(x):
     expected = module(padded, mask)
     module.padding_value = -7.0
     assert torch.equal(module(padded), expected)
+    first = torch.arange(x.shape[-1]) < 3  # what either says is padding
+    expected = make("product")(padded, mask & first)
+    assert torch.equal(module(padded, first), expected)
+
+
+def test_a_mask_loses_the_same_remainder_as_what_it_masks():
+    x = torch.randn(2, 5, 7)
+    mask = torch.arange(7) < 4
+    module = GaussianAdaptiveAttention(num_heads=2, drop_remainder=True)
+    torch.testing.assert_close(module(x, mask), module(x[..., :6], mask[:6]))
 
 
 def test_published_padding_depends_on_how_much_there_is(x):

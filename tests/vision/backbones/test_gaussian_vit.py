@@ -154,7 +154,7 @@ def test_export_takes_any_batch(model, x):
 
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_runs_elsewhere(model, x, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs foveate[onnx]")
     path = tmp_path / "model.onnx"
     torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=BATCH, verbose=False)
     session = onnxruntime.InferenceSession(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def read_text(path: Path) -> dict[int, list[list[str]]]:
         }
     except FileNotFoundError:
         raise FoveateError(f"no such file: {path}") from None
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, AttributeError, TypeError) as error:
         raise FoveateError(f"{path} holds no captions: {error}") from None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vision.errors import FoveateError
 from vision.results import Box
 from vision.tasks.captioning.annotated import read_annotated
 from vision.tasks.captioning.baselines import nearest_captions
@@ -65,6 +66,8 @@ def evaluate(
     Raises:
         FoveateError: files that are missing, or hold no captions.
     """
+    if (train_annotations is None) != (train_images is None):
+        raise FoveateError("give --train-annotations and --train-images together, or neither")
     truth = read_annotated(annotations, images)
     references = truth.references
     predictor = CaptionPredictor.from_weights(weights, device=device)

@@ -113,7 +113,7 @@ def label_numbers(names: Sequence[str | None], labels: Sequence[str]) -> Tensor:
 
 @dataclass
 class Sample:
-    """One picture as the model takes it, with P goals and paths; see `model` and `losses`."""
+    """One picture as the model takes it, with P goals and paths; see `scene` and `losses`."""
 
     places: Tensor
     labels: Tensor

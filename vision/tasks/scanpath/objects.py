@@ -50,7 +50,7 @@ class Objects:
 
     @property
     def places(self) -> np.ndarray:
-        """`(N, 4)` as `model.Scene` wants them."""
+        """`(N, 4)` as `scene.Scene` wants them."""
         middle = np.array([self.width, self.height], np.float32) / 2
         scale = np.float32((self.width * self.height) ** 0.5)
         return np.concatenate(((self.centres - middle) / scale, self.sizes / scale), 1)

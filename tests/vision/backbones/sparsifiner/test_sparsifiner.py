@@ -325,7 +325,7 @@ def test_export_takes_any_batch(model):
 
 
 def test_onnx_runs_elsewhere(model, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs foveate[onnx]")
     path = tmp_path / "model.onnx"
     torch.onnx.export(model, (pictures(),), path, dynamo=True, dynamic_shapes=BATCH, verbose=False)
     session = onnxruntime.InferenceSession(path)

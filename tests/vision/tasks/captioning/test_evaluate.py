@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from rich.console import Console
 
 from vision.errors import FoveateError
@@ -10,8 +11,6 @@ from vision.tasks.captioning.annotated import grounded_sentences, read_annotated
 from vision.tasks.captioning.baselines import consensus, nearest_captions
 from vision.tasks.captioning.evaluate import evaluate
 from vision.tasks.captioning.report import print_report
-
-torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +44,12 @@ def test_grounding_is_reported_beside_a_detector_and_chance(report):
     assert set(report["grounding"]) == {"returned", "attention", "detector", "chance"}
     for scores in report["grounding"].values():
         assert 0 <= scores["all"]["f1"] <= scores["loc"]["f1"] <= 1
+
+
+def test_training_captions_need_their_pictures(squares, trained):
+    files = {"annotations": squares / "val.json", "images": squares / "val.tar"}
+    with pytest.raises(FoveateError, match="--train-images together"):
+        evaluate(str(trained), **files, train_annotations=squares / "train.json")
 
 
 def test_it_is_json_and_prints(report):

@@ -1,5 +1,6 @@
 """Training data, recipes and runs."""
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -184,6 +185,12 @@ def test_captions_that_are_none_are_refused(tmp_path):
         path.write_text(content)
         with pytest.raises(FoveateError, match=r"text\.json"):
             read_text(path)
+    packed = tmp_path / "text.json.gz"
+    whole = gzip.compress(b'{"1": ["a"]}')
+    for torn in (whole[:-12], whole[:12] + b"?" * 8, b"no gzip"):
+        packed.write_bytes(torn)
+        with pytest.raises(FoveateError, match=r"text\.json\.gz"):
+            read_text(packed)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"dog": "animal"}', '{"dog": [1]}'])

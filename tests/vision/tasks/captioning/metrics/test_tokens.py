@@ -36,7 +36,9 @@ def test_known(text):
 
 @pytest.mark.skipif(not shutil.which("java"), reason="needs Java")
 def test_like_the_java_tokeniser():
-    tokenizer = pytest.importorskip("pycocoevalcap.tokenizer.ptbtokenizer").PTBTokenizer()
+    tokenizer = pytest.importorskip(
+        "pycocoevalcap.tokenizer.ptbtokenizer", reason="needs foveate[captions]"
+    ).PTBTokenizer()
     # there the next line decides about a period after a single letter, so a sentence follows each
     texts = [line for text in CASES if text.strip() for line in (text, "A cat.")]
     theirs = tokenizer.tokenize({"all": [{"caption": text} for text in texts]})["all"]

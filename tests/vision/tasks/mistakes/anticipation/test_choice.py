@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from vision.tasks.mistakes.anticipation.choice import PRIOR_THRESHOLDS, Choice, fit_usual
-from vision.tasks.mistakes.anticipation.choice import openness, surprises
+from vision.tasks.mistakes.anticipation.choice import (
+    PRIOR_THRESHOLDS,
+    Choice,
+    fit_usual,
+    openness,
+    surprises,
+)
 from vision.tasks.mistakes.procedure import Procedure
 
 

@@ -9,7 +9,7 @@ from vision.errors import FoveateError
 from vision.tasks.mistakes.anticipation import judge, make_anticipator
 from vision.tasks.mistakes.steps import anticipator_from, check_steps, procedure_from
 
-pytest.importorskip("openai")
+pytest.importorskip("openai", reason="needs foveate[llm]")
 
 STEPS = ["boil water", "drink", "pour", "spill"]
 

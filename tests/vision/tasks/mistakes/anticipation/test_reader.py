@@ -13,7 +13,7 @@ from vision.tasks.mistakes.anticipation import make_anticipator
 from vision.tasks.mistakes.anticipation.reader import Reader, load_reader, token_tree
 from vision.tasks.mistakes.steps import anticipator_from, check_steps, procedure_from
 
-transformers = pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers", reason="needs foveate[llm]")
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}>{% endif %}"

@@ -42,9 +42,10 @@ def test_a_server_answers(tea, llama, style):
 
 def test_every_step_is_scored(tea, gguf):
     """The scores are those of reading each answer on its own, without a tree or a cache."""
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    pytest.importorskip("gguf")
+    import torch
+
+    pytest.importorskip("transformers", reason="needs foveate[llm]")
+    pytest.importorskip("gguf", reason="needs foveate[llm]")
     made = make_anticipator("transformers", tea, llm=str(gguf))
     assert {s for s, _ in made.expect(["boil water"]).ranked} == set(tea.steps)
     reader, answers = made.reader, ["pour", "warm pot", "pour"]

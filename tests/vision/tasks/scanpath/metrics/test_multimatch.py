@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vision.tasks.scanpath.metrics import MULTIMATCH_NAMES, Grouping, multimatch
 
-package = pytest.importorskip("multimatch_gaze")
+package = pytest.importorskip("multimatch_gaze", reason="needs foveate[dev]")
 
 SIZE = (640, 480)
 FIELDS = [("start_x", "f8"), ("start_y", "f8"), ("duration", "f8")]
