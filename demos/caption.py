@@ -12,7 +12,7 @@ import cv2
 import gradio as gr
 
 from demos import players
-from demos.running import EXAMPLES, run_upload
+from demos.running import SCENES, run_upload
 from video.records import results
 from vision.images import decode_image
 from vision.results import Frame
@@ -27,7 +27,7 @@ SIDE = 720
 STYLE = """
 .pointing { position: relative; margin: 0; font-size: 1.25rem }
 .pointing svg { width: 100%; display: block }
-.pointing rect { fill: none; stroke-width: 0.6%; transition: opacity .15s }
+.pointing rect { fill: none; fill-opacity: .2; stroke-width: 0.6%; transition: opacity .15s }
 .pointing mark { background: none; border-bottom: .2em solid; color: inherit; cursor: pointer }
 .pointing:has(mark:hover) rect { opacity: .12 }
 """
@@ -60,7 +60,7 @@ def pointing(image: Frame, result: Caption) -> str:
             f'<rect class="b{n}" x="{x1}" y="{y1}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" '
             f'stroke="{colour}"/>'
         )
-        rules.append(f".pointing:has(.w{n}:hover) .b{n} {{ opacity: 1; fill: {colour}33 }}")
+        rules.append(f".pointing:has(.w{n}:hover) .b{n} {{ fill: {colour}; opacity: 1 }}")
         title = f"{phrase.label}, {100 * phrase.mass:.0f} % of the attention"
         words.append(html.escape(result.caption[end : phrase.start]))
         words.append(
@@ -82,7 +82,7 @@ def caption(
     beam: int,
     every: float,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds it by its default
-) -> tuple[str, Any, Any, list[dict[str, Any]], str]:
+) -> tuple[str, Any, Any, list[dict[str, Any]], list[str]]:
     """Describe a picture or video, and say where the things are.
 
     Args:
@@ -93,8 +93,8 @@ def caption(
 
     Returns:
         HTML of a picture whose caption points into it (nothing for a video), the annotated
-        picture or None, the annotated video or None, a short table of what was said, and the path
-        of the JSON Lines.
+        picture or None, the annotated video or None, a short table of what was said, and the paths
+        of the JSON Lines, the COCO captions and, of a video, the subtitles.
     """
     task = get_task("captioning")
     options = {"beam": int(beam)}
@@ -105,7 +105,13 @@ def caption(
     if outcome.picture is not None and file is not None:
         (result,) = results(outcome.records, Caption)
         page = pointing(decode_image(Path(file).read_bytes(), Path(file).name), result)
-    return page, outcome.picture, outcome.video, outcome.digest, str(outcome.records)
+    return (
+        page,
+        outcome.picture,
+        outcome.video,
+        outcome.digest,
+        [str(outcome.records), *outcome.files],
+    )
 
 
 def tab() -> None:
@@ -113,23 +119,24 @@ def tab() -> None:
     with gr.Row():
         with gr.Column():
             file = gr.File(
-                value=str(EXAMPLES / "store.jpg"),
+                value=SCENES[0],
                 label="Picture or video",
                 file_types=["image", "video"],
             )
             beam = gr.Slider(1, 10, BEAM, step=1, label="Beginnings kept at each word")
             every = gr.Slider(0.5, 10, 2, step=0.5, label="Seconds from caption to caption")
             button = gr.Button("Caption", variant="primary")
-            gr.Examples([[str(path)] for path in sorted(Path(EXAMPLES).iterdir())], [file])
+            gr.Examples(SCENES, [file])
         with gr.Column():
-            page = gr.HTML(label="Point at a word to see its box")
+            page = gr.HTML(label="Point at a word to see its box", elem_classes="result")
             picture = players.picture("Annotated picture", format="jpeg")
             video = players.video()
-            said = gr.JSON(label="What was said")
-            records = gr.File(label="All results, as JSON Lines")
+            said = players.Table("What was said")
+            files = gr.File(label="All results", file_count="multiple")
     button.click(
         caption,
         [file, beam, every],
-        [page, picture, video, said, records],
+        [page, picture, video, said, files],
+        show_progress_on=files,
         api_name="caption",
     )

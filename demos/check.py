@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from demos import players
 from demos.running import EXAMPLES, mistake, run_upload
 from demos.timeline import Segment, panel, timeline
 from vision.errors import FoveateError
@@ -27,9 +28,9 @@ def checker() -> MistakeChecker:
 
 def check(
     file: str | None,
-    procedure: str | None,
-    kind: str,
-    threshold: str,
+    procedure: str | None = None,
+    kind: str = "",
+    threshold: str = "",
     progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds it by its default
 ) -> tuple[str | None, str, list[dict[str, Any]], list[str]]:
     """Follow the steps of a procedure in a video and flag those that should not come now.
@@ -46,7 +47,12 @@ def check(
         The annotated video, HTML of its timeline, a table of its steps, and the paths of the JSON
         Lines, the steps as JSON and CSV, and the timeline as a picture.
     """
-    plan(procedure)
+    known = checker().config.classes
+    for step in plan(procedure).steps:
+        if step not in known:
+            raise mistake(
+                f"The recogniser does not know the step {step!r}. It knows {', '.join(known)}."
+            )
     outcome = run_upload(
         get_task("mistakes"),
         checker(),
@@ -109,10 +115,12 @@ def tab() -> None:
             )
             kind = kinds_of(None)
             threshold = gr.Textbox(  # a gr.Number that is empty shows 0
+                value="",
                 label="Surprise above which a step is flagged",
                 placeholder="learnt from the examples",
             )
             button = gr.Button("Check", variant="primary")
+            gr.Examples([str(EXAMPLE)], [file])
             gr.Markdown(
                 "The shipped recogniser knows rendered clips of an assembly, **not real video**: "
                 "it shows how checking works. For your own procedure, train one with "
@@ -121,9 +129,13 @@ def tab() -> None:
         with gr.Column():
             video = gr.Video(label="Annotated video", interactive=False, elem_id="checked")
             page = panel(video)
-            seen = gr.JSON(label="Steps")
+            seen = players.Table("Steps")
             files = gr.File(label="All results", file_count="multiple")
     procedure.change(kinds_of, [procedure], [kind], api_visibility="private")
     button.click(
-        check, [file, procedure, kind, threshold], [video, page, seen, files], api_name="check"
+        check,
+        [file, procedure, kind, threshold],
+        [video, page, seen, files],
+        show_progress_on=video,
+        api_name="check",
     )

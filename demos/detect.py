@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from demos import players
-from demos.running import EXAMPLES, run_upload
+from demos.running import SCENES, run_upload
 from vision.tasks import get_task
 from vision.tasks.detection.predict import Detector
+
+THRESHOLD = 0.5
+"""Above the weights' own: less is found, and less that is not there."""
 
 
 @cache
@@ -59,23 +61,24 @@ def tab() -> None:
     with gr.Row():
         with gr.Column():
             file = gr.File(
-                value=str(EXAMPLES / "store.jpg"),
+                value=SCENES[0],
                 label="Picture or video",
                 file_types=["image", "video"],
             )
-            threshold = gr.Slider(0, 1, detector().threshold, step=0.05, label="Smallest score")
+            threshold = gr.Slider(0, 1, THRESHOLD, step=0.05, label="Smallest score")
             classes = gr.Dropdown(names, multiselect=True, label="Only these classes")
             track = gr.Checkbox(label="Follow objects through the video")
             button = gr.Button("Detect", variant="primary")
-            gr.Examples([[str(path)] for path in sorted(Path(EXAMPLES).iterdir())], [file])
+            gr.Examples(SCENES, [file])
         with gr.Column():
             picture = players.picture("Annotated picture", format="jpeg")
             video = players.video()
-            seen = gr.JSON(label="What was seen")
+            seen = players.Table("What was seen")
             records = gr.File(label="All results, as JSON Lines")
     button.click(
         detect,
         [file, threshold, classes, track],
         [picture, video, seen, records],
+        show_progress_on=records,
         api_name="detect",
     )

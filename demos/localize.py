@@ -7,7 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from demos.running import EXAMPLES, run_upload
+from demos import players
+from demos.running import SCENES, run_upload
 from demos.timeline import Segment, panel, timeline
 from vision.tasks import get_task
 from vision.tasks.localization.predict import Localizer
@@ -55,23 +56,24 @@ def localize(
 
 def tab() -> None:
     """Lay out the tab; its one endpoint is `/localize`."""
-    examples = [EXAMPLES / "table.mp4", EXAMPLES / "worker.mp4"]
+    videos = [path for path in SCENES if path.endswith(".mp4")]
     with gr.Row():
         with gr.Column():
-            file = gr.File(value=str(EXAMPLES / "worker.mp4"), label="Video", file_types=["video"])
+            file = gr.File(value=videos[0], label="Video", file_types=["video"])
             threshold = gr.Slider(0, 1, localizer().threshold, step=0.05, label="Smallest score")
             live = gr.Checkbox(label="Live: say an action right after its end")
             button = gr.Button("Localize", variant="primary")
-            gr.Examples([[str(path)] for path in examples], [file])
+            gr.Examples(videos, [file])
             gr.Markdown(f"It knows {', '.join(localizer().labels)}.")
         with gr.Column():
             video = gr.Video(label="Annotated video", interactive=False, elem_id="localized")
             page = panel(video)
-            seen = gr.JSON(label="What happened")
+            seen = players.Table("What happened")
             files = gr.File(label="All results", file_count="multiple")
     button.click(
         localize,
         [file, threshold, live],
         [video, page, seen, files],
+        show_progress_on=video,
         api_name="localize",
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from demos import players
-from demos.running import EXAMPLES, run_upload
+from demos.running import SCENES, run_upload
 from vision.tasks import get_task
 from vision.tasks.scanpath.predict import Looker
 
@@ -76,7 +75,7 @@ def tab() -> None:
     with gr.Row():
         with gr.Column():
             file = gr.File(
-                value=str(EXAMPLES / "store.jpg"),
+                value=SCENES[0],
                 label="Picture or video",
                 file_types=["image", "video"],
             )
@@ -89,17 +88,18 @@ def tab() -> None:
             )
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             button = gr.Button("Look", variant="primary")
-            gr.Examples([[str(path)] for path in sorted(Path(EXAMPLES).iterdir())], [file])
+            gr.Examples(SCENES, [file])
         with gr.Column():
             animation = players.picture("One path as it goes")
             picture = players.picture("All paths", format="jpeg")
             heat = players.picture("Where each step may go")
             video = players.video()
-            seen = gr.JSON(label="What was looked at")
+            seen = players.Table("What was looked at")
             tables = gr.File(label="All results", file_count="multiple")
     button.click(
         look,
         [file, target, samples, seed, temperature],
         [animation, picture, heat, video, seen, tables],
+        show_progress_on=tables,
         api_name="look",
     )

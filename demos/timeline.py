@@ -40,6 +40,7 @@ element.addEventListener("click", (event) => {
   const mark = event.target.closest("button"), box = track.getBoundingClientRect();
   const { start, end } = sheet().dataset, share = (event.clientX - box.left) / box.width;
   video.currentTime = mark ? mark.dataset.start : +start + share * (end - start);
+  if (mark) video.play().catch(() => {});  // a browser may refuse
 });
 document.addEventListener("timeupdate", (event) => {
   if (!sheet() || event.target !== player()) return;
@@ -75,7 +76,12 @@ class Segment:
 def panel(video: gr.Video) -> gr.HTML:
     """The component that shows what `timeline` returns, and moves a player with an `elem_id`."""
     return gr.HTML(
-        css_template=STYLE, js_on_load=SEEK, apply_default_css=False, player=video.elem_id
+        label="Timeline",
+        css_template=STYLE,
+        js_on_load=SEEK,
+        apply_default_css=False,
+        elem_classes="result",
+        player=video.elem_id,
     )
 
 
@@ -105,7 +111,7 @@ def timeline(
     tints = {label: colour(i) for i, label in enumerate(dict.fromkeys([*labels, *seen]))}
     parts = [_row(name, row, start, end, tints) for name, row in rows.items()]
     step = next((t for t in TICKS if (end - start) / t <= 8), TICKS[-1])
-    times = [start + n * step for n in range(ceil((end - start) / step))]
+    times = [n * step for n in range(ceil(start / step), ceil(end / step))]
     ticks = "".join(
         f'<span style="left: {100 * (t - start) / (end - start):.3f}%">{_clock(t)}</span>'
         for t in times

@@ -64,6 +64,18 @@ class Job:
         """
         return _load(self.task, self.weights, self.device, self.half)
 
+    def rehearse(self) -> None:
+        """Load the predictor and try the options on nothing.
+
+        Raises:
+            FoveateError: no such weights or device, or an option that is wrong for any source.
+        """
+        predictor, options = self.load(), self._values(self.task.options)
+        if self.task.kind == "stream":
+            predictor.begin(**options)
+        else:
+            predictor.predict([], **options)
+
     def run(
         self,
         source: Source,
@@ -140,9 +152,11 @@ def run_local(
         What came of each source, in order; a bad one does not keep the others waiting.
 
     Raises:
-        FoveateError: the predictor cannot be loaded.
+        FoveateError: the predictor cannot be loaded, or an option is wrong for any source.
     """
     job.load()
+    if len(sources) > 1:  # else the one says itself what is wrong
+        job.rehearse()
     for source in sources:
         try:
             live = source.kind == "stream"
@@ -171,7 +185,8 @@ def run_ray(
         up to `ATTEMPTS` times.
 
     Raises:
-        FoveateError: Ray is not installed or not reached, or the predictor cannot be loaded.
+        FoveateError: Ray is not installed or not reached, the predictor cannot be loaded, or an
+            option is wrong for any source.
     """
     ray = _connect()
     job = replace(job, settings={**job.settings, "resume": True})
@@ -180,7 +195,7 @@ def run_ray(
     folder = Path.cwd()
     run = remote(_run_there)
     try:
-        ray.get(remote(_load_there).remote(job, folder))
+        ray.get(remote(_rehearse_there).remote(job, folder))
     except ray.exceptions.RayError as error:
         raise FoveateError(_reason(error)) from None
     waiting = deque((source, 1) for source in sources)
@@ -203,9 +218,9 @@ def run_ray(
             yield outcome
 
 
-def _load_there(job: Job, folder: Path) -> None:
+def _rehearse_there(job: Job, folder: Path) -> None:
     os.chdir(folder)
-    job.load()
+    job.rehearse()
 
 
 def _run_there(job: Job, source: Source, folder: Path) -> SourceReport | Failure:

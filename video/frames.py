@@ -44,7 +44,7 @@ class SourceInfo:
         duration: seconds; None when unknown, as for live sources.
         audio: codec of its sound; None when there is none.
         aspect: width to height of one pixel.
-        pictures: whether it is pictures, whose times are made up.
+        pictures: names of the pictures, whose times are made up; none of a video.
     """
 
     width: int
@@ -54,7 +54,7 @@ class SourceInfo:
     duration: float | None
     audio: str | None = None
     aspect: Fraction = Fraction(1)
-    pictures: bool = False
+    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,11 +59,12 @@ class Outputs:
         """The folder that the source's pictures have in common."""
         return os.path.commonpath([path.resolve().parent for path in self.source.pictures])
 
-    def claim(self, *, paint: bool) -> None:
+    def claim(self, *, paint: bool, beside: Sequence[Path] = ()) -> None:
         """Make the folder, and make sure that only earlier outputs are written over.
 
         Args:
             paint: whether there will be an annotated video or pictures.
+            beside: other files that there may be.
 
         Raises:
             FoveateError: the folder cannot be made, holds other files under these names, or cannot
@@ -74,7 +76,7 @@ class Outputs:
             raise FoveateError(f"cannot make {self.folder}: {error.strerror}") from None
         originals = self.source.pictures or (Path(self.source.location),)
         painted = [self.picture(path) for path in self.source.pictures] or [self.video]
-        targets = [self.records, *(painted if paint else [])]
+        targets = [self.records, *(painted if paint else []), *beside]
         forbidden = {path.resolve() for path in originals}
         ours = read_header(self.records) is not None
         for target in targets:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import cv2
 
 from video.frames import Selection, SourceInfo, TimedFrame
-from video.sources import Source
+from video.sources import Source, picture_names
 from vision.errors import FoveateError
 from vision.images import decode_image
 from vision.results import Frame
+from vision.writing import write_whole
 
 RATE = 25.0
 """Frames/s that a sequence of pictures counts as, since pictures bear no times."""
@@ -40,7 +40,7 @@ class PictureReader:
             fps=RATE,
             frames=count,
             duration=count / RATE,
-            pictures=True,
+            pictures=tuple(picture_names(source.pictures).values()),
         )
 
     def __iter__(self) -> Iterator[TimedFrame]:
@@ -62,10 +62,13 @@ class PictureReader:
     def _load(self, path: Path) -> Frame | None:
         try:
             return decode_image(path.read_bytes(), str(path))
-        except (OSError, FoveateError) as error:
-            self.skipped += 1
-            self.notes.append(f"skipped {path}: {error}")
-            return None
+        except OSError as error:
+            reason = f"cannot read {path}: {error.strerror}"
+        except FoveateError as error:
+            reason = str(error)
+        self.skipped += 1
+        self.notes.append(f"skipped: {reason}")
+        return None
 
 
 class PictureSink:
@@ -95,18 +98,10 @@ class PictureSink:
 
 
 def save_picture(path: Path, image: Frame) -> None:
-    """Write `(H, W, 3)` uint8 RGB in the format of the path's suffix, by rename, whole.
+    """Write `(H, W, 3)` uint8 RGB, whole, in the format of the path's suffix.
 
     Raises:
         FoveateError: it cannot be written.
     """
     _, content = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content.tobytes())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise FoveateError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, content.tobytes())

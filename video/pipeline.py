@@ -23,9 +23,10 @@ from video.records import Header, RecordSink, Summary, finished
 from video.sources import Source
 from video.stream_pass import StreamPass
 from video.work import Draw, Pass, Work
+from vision.catalogue import default_name
 from vision.errors import FoveateError
 from vision.results import Result
-from vision.tasks.base import Files, FrameFiles, FramePredictor, StreamPredictor
+from vision.tasks.base import FrameFiles, FramePredictor, StreamPredictor
 
 T = TypeVar("T")
 
@@ -99,7 +100,8 @@ def run(
         options: keywords for `predict` or `begin`.
         files: makes what writes more files beside.
         file_options: its keywords.
-        selection: which frames are wanted; of pictures, all that are read are looked at.
+        selection: which frames are wanted; stream tasks look at all that are read, and every task
+            at all pictures.
         batch: frames that are read together; those to look at go to the predictor at once.
         steps: what happens to each result before it is written, such as tracking.
         video: whether to write painted video or pictures beside the records.
@@ -111,13 +113,17 @@ def run(
         A report; the earlier run's when the source was left alone.
 
     Raises:
-        FoveateError: the source cannot be read, or the outputs cannot be written.
+        FoveateError: the source cannot be read or is one picture, which is nothing to a stream
+            task, or the outputs cannot be written.
     """
     began = time.perf_counter()
     options, file_options = options or {}, file_options or {}
     live = source.kind == "stream"
-    video = video and not (live and isinstance(predictor, StreamPredictor))
-    every = None if source.kind == "pictures" else selection.every
+    streaming = isinstance(predictor, StreamPredictor)
+    if streaming and len(source.pictures) == 1:
+        raise FoveateError(f"{source.location} is one picture; {task} needs a video")
+    video = video and not (live and streaming)
+    every = None if streaming or source.kind == "pictures" else selection.every
     # A live source tells of its frames as they come, not when a batch of distant ones is full.
     selection = replace(selection, every=every, between=video or live)
     outputs = Outputs(output, source)
@@ -125,13 +131,14 @@ def run(
     report = partial(SourceReport, source, outputs.records, painted)
     with open_reader(source, selection) as reader:
         told, made = {**options, **file_options}, [make.__name__ for make in steps]
-        header = Header.of(source, reader.info, selection, task, weights, told, made)
+        used = weights or default_name(task)
+        header = Header.of(source, reader.info, selection, task, used, told, made)
         if resume and (painted is None or painted.exists()):
             earlier = finished(outputs.records, header)
             if earlier is not None:
                 return report(earlier, resumed=True)
-        outputs.claim(paint=video)
         beside = files(outputs.stem, reader.info, **file_options) if files else None
+        outputs.claim(paint=video, beside=beside.paths if beside else ())
         work = Work(source, selection, reader, outputs, draw, video, batch, progress)
         if isinstance(predictor, StreamPredictor):
             way: Pass[Any] = StreamPass(work, predictor, options, tell)
@@ -141,7 +148,7 @@ def run(
             groups = _begin(looked, work)
             with RecordSink(outputs.records, header) as records:
                 frames, result = way.write(groups, records)
-                written = _close(beside, outputs, result)
+                written = tuple(beside.close(result)) if beside else ()
                 seconds = round(time.perf_counter() - began, 3)
                 summary = Summary(
                     frames=frames, skipped=reader.skipped, seconds=seconds, result=result
@@ -157,15 +164,6 @@ def _begin(looked: Iterator[T], work: Work) -> Iterator[T]:
         start = work.selection.start or 0
         raise FoveateError(f"no frames in {work.source.location} from {start:g} s on")
     return chain([first], looked)
-
-
-def _close(files: Files | None, outputs: Outputs, result: Result | None) -> tuple[Path, ...]:
-    """The files beside the records, written to their end."""
-    try:
-        return tuple(files.close(result)) if files else ()
-    except OSError as error:
-        path = error.filename or outputs.stem
-        raise FoveateError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _steps(work: Work, steps: Sequence[MakeStep], files: FrameFiles | None) -> list[Step]:

@@ -72,6 +72,7 @@ class StreamReader:
             self._listed = _listed(self._container, self._stream)
             self._coming: list[int] = []  # heap of the times of frames that are not out yet
             self._passed = 0
+            self._origin = 0.0  # of a live source's clock
             # AVI knows no other; FFmpeg's guesses at presentation times are out of order.
             self._only_decoding_times = self._container.format.name == "avi"
             self._frames = self._decode()
@@ -129,17 +130,17 @@ class StreamReader:
         """Undamaged frames with their index and strictly increasing time."""
         frame, self._first = self._first, None
         base = self._stream.time_base or Fraction(1, 1000)
-        origin = last = None
+        last = None
         while frame is not None:
             index, tick = self._place(frame)
             if tick is not None:
                 time = tick * base.numerator / base.denominator
             else:
                 time = index / (self.info.fps or 25)
-            if origin is None:
+            if last is None and self.info.duration is None:
                 # A live clock tells the user nothing: it counts from the first frame.
-                origin = time if self.info.duration is None else 0.0
-            time -= origin
+                self._origin = time
+            time -= self._origin
             if last is not None and time <= last:
                 time = last + float(base)
             last = time
@@ -205,7 +206,8 @@ class StreamReader:
             return False
         if packet.pts is None or packet.time_base is None:
             return False
-        return float(packet.pts * packet.time_base) < self._rhythm.due - PAUSE
+        time = float(packet.pts * packet.time_base) - self._origin
+        return time < self._rhythm.due - PAUSE
 
     def _upright(self, frame: av.VideoFrame) -> Frame:
         """An upright RGB array of the size that the first frame had."""

@@ -35,7 +35,7 @@ class Header(_Record):
     type: Literal["header"] = "header"
     version: Literal[1] = Field(default=1, description="of this format")
     task: str
-    weights: str | None = Field(description="name or file; null for the task's default")
+    weights: str | None = Field(description="name or file; null where there is none")
     source: str = Field(description="file, folder, glob, device or URL")
     width: int = Field(description="of the first upright frame, in pixels")
     height: int = Field(description="of the first upright frame, in pixels")

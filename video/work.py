@@ -60,8 +60,13 @@ class Work:
         """Where painted frames go; use it in a `with` block."""
         if self.source.kind == "pictures":
             return PictureSink(self.outputs.picture)
-        info, stride = self.reader.info, self.selection.stride
-        return VideoSink(self.outputs.video, info, stride=stride, audio=self._audio())
+        info, stride, audio = self.reader.info, self.selection.stride, self._audio()
+        try:
+            return VideoSink(self.outputs.video, info, stride=stride, audio=audio)
+        except BaseException:
+            if audio is not None:
+                audio.close()
+            raise
 
     def _audio(self) -> AudioCopy | None:
         """The source's sound; None, with a note, when it cannot be kept."""

@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vision.errors import FoveateError
+from vision.writing import whole_file
 
 Config = TypeVar("Config")
 
@@ -99,12 +100,10 @@ def catalogue() -> dict[str, Entry]:
     return {entry.name: entry for entry in _read_catalogue(path)}
 
 
-def default_name(task: str) -> str:
-    """Name of the weights that a task uses when the user names none."""
-    for entry in catalogue().values():
-        if entry.task == task and entry.default:
-            return entry.name
-    raise FoveateError(f"no default weights for {task}; name some with --weights")
+def default_name(task: str) -> str | None:
+    """Name of the weights that a task uses when the user names none; None if there are none."""
+    defaults = (entry for entry in catalogue().values() if entry.task == task and entry.default)
+    return next((entry.name for entry in defaults), None)
 
 
 def open_weights(name: str | None, *, task: str) -> Weights:
@@ -118,6 +117,8 @@ def open_weights(name: str | None, *, task: str) -> Weights:
         FoveateError: nothing of that name, a damaged file, or weights of another task.
     """
     name = name or default_name(task)
+    if name is None:
+        raise FoveateError(f"no default weights for {task}; name some with --weights")
     if name in catalogue():
         entry = catalogue()[name]
         path = weights_folder() / entry.file
@@ -187,13 +188,11 @@ def write_weights(
     narrow = {
         k: (t.half() if t.is_floating_point() else t).contiguous() for k, t in tensors.items()
     }
-    partial = path.with_suffix(".partial")
-    save_file(narrow, partial, metadata={"foveate": json.dumps(metadata)})
-    if partial.stat().st_size > largest:
-        partial.unlink()
-        raise FoveateError(f"{path.name} is larger than {largest / 1e6:g} MB and does not ship")
-    partial.chmod(0o644)  # safetensors makes it the owner's alone
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(narrow, partial, metadata={"foveate": json.dumps(metadata)})
+        if partial.stat().st_size > largest:
+            raise FoveateError(f"{path.name} is larger than {largest / 1e6:g} MB and does not ship")
+        partial.chmod(0o644)  # safetensors makes it the owner's alone
 
 
 def add_to_catalogue(path: Path, *, default: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -66,8 +67,11 @@ def enter(
         default: whether their task uses them when the user names none.
 
     Raises:
-        FoveateError: they are too large, or there is no such folder.
+        FoveateError: they are too large, a score is not finite, or there is no such folder.
     """
+    for name, value in score.items():
+        if not math.isfinite(value):
+            raise FoveateError(f"{path.stem} does not ship: its {name} is {value:g}")
     put(path, tensors, {**metadata, "score": score})
     add_to_catalogue(path, default=default)
 

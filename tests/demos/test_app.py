@@ -1,6 +1,7 @@
 """The web demo as a client uses it: a real server on this machine."""
 
 import json
+import time
 from pathlib import Path
 
 import av
@@ -38,10 +39,16 @@ def test_a_picture_comes_back_painted(client):
     assert json.loads(Path(records).read_text().splitlines()[-1])["type"] == "summary"
 
 
-def test_a_video_comes_back_as_h264(client):
-    picture, video, seen, _ = client.predict(
+def test_a_video_comes_back_as_h264_and_its_frames_are_counted(client):
+    job = client.submit(
         handle_file(EXAMPLES / "worker.mp4"), 0.3, ["person"], True, api_name="/detect"
     )
+    units = set()
+    while not job.done():
+        units |= {step.unit for step in job.status().progress_data or ()}
+        time.sleep(0.02)
+    assert units == {"frames"}
+    picture, video, seen, _ = job.result()
     assert picture is None
     path = video["video"] if isinstance(video, dict) else video
     with av.open(path) as container:

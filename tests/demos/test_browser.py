@@ -77,3 +77,4 @@ def test_a_mistake_is_shown(page, address, tmp_path):
     toast = page.locator(".toast-body.error")
     toast.wait_for()
     assert "junk.mp4 is not a video" in toast.inner_text()
+    assert panel.locator("span.error").filter(visible=True).count() == 1

@@ -29,14 +29,14 @@ def client(tmp_path_factory):
 
 
 def test_a_picture_comes_back_with_words_that_point(client):
-    page, picture, video, said, records = client.predict(
+    page, picture, video, said, files = client.predict(
         handle_file(EXAMPLES / "store.jpg"), 3, 2.0, api_name="/caption"
     )
     painted, original = cv2.imread(picture), cv2.imread(str(EXAMPLES / "store.jpg"))
     assert painted.shape == original.shape
     assert (np.abs(painted.astype(int) - original) > 60).any()
     assert video is None
-    lines = [json.loads(line) for line in Path(records).read_text().splitlines()]
+    lines = [json.loads(line) for line in Path(files[0]).read_text().splitlines()]
     result = lines[1]["result"]
     assert said == [
         {
@@ -46,15 +46,17 @@ def test_a_picture_comes_back_with_words_that_point(client):
         }
     ]
     assert len(re.findall("<mark ", page)) == len(result["phrases"]) > 0
+    assert [Path(path).suffix for path in files] == [".jsonl", ".json"]
 
 
 def test_a_video_comes_back_with_captions(client):
-    page, picture, video, said, _ = client.predict(
+    page, picture, video, said, files = client.predict(
         handle_file(EXAMPLES / "worker.mp4"), 1, 2.0, api_name="/caption"
     )
     assert page == ""
     assert picture is None
     assert all(row["caption"].endswith(".") for row in said)
+    assert [Path(path).suffix for path in files] == [".jsonl", ".json", ".srt", ".vtt"]
     with av.open(video["video"] if isinstance(video, dict) else video) as container:
         assert container.streams.video[0].codec_context.name == "h264"
 
@@ -122,3 +124,5 @@ def test_a_word_under_the_mouse_shows_its_box_alone(page):
     page.hover("mark.w1")
     page.wait_for_function("getComputedStyle(document.querySelector('rect.b0')).opacity < 0.2")
     assert page.evaluate(shown, 1) == "1"
+    filled = "n => getComputedStyle(document.querySelector('rect.b' + n)).fill"
+    assert [page.evaluate(filled, n) for n in (0, 1)] == ["none", "rgb(230, 159, 0)"]

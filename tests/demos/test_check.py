@@ -41,6 +41,19 @@ def test_an_own_procedure_changes_the_verdict(client, tmp_path):
     assert not any(step["flag"] for step in steps)
 
 
+def test_the_video_alone_will_do(client):
+    *_, steps, _ = client.predict(handle_file(EXAMPLE), api_name="/check")
+    assert [step["step"] for step in steps] == ["attach-base", "attach-body", "attach-roof"]
+
+
+def test_an_unknown_step_is_named_with_those_that_are_known(client, tmp_path):
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"name": "own", "examples": [["attach-base", "paint"]] * 3}))
+    with pytest.raises(AppError, match=r"'paint'.*attach-roof") as refusal:
+        client.predict(handle_file(EXAMPLE), handle_file(own), api_name="/check")
+    assert "--" not in str(refusal.value)
+
+
 def test_a_file_that_is_no_procedure_is_refused_without_the_servers_paths(client, tmp_path):
     junk = tmp_path / "junk.json"
     junk.write_text("[1, 2]")

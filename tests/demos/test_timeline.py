@@ -74,6 +74,12 @@ def test_a_class_has_the_colour_that_the_video_is_painted_with():
     assert f"background: #{bytes(colour(2)).hex()};" in page.buttons[0]["style"]
 
 
+def test_the_axis_is_marked_at_round_times():
+    ticks = re.findall(r"left: ([\d.]+)%\">([\d:.]+)</span>", timeline([], 8.2, start=0.2))
+    assert [text for _, text in ticks] == [f"0:0{n}" for n in range(1, 9)]
+    assert float(ticks[0][0]) == pytest.approx(10)
+
+
 def test_nothing_found_is_an_empty_row():
     page = Page(timeline([], 12.5))
     assert (page.rows, page.buttons) == (["Predicted"], [])
@@ -108,7 +114,7 @@ def address():
     app.close()
 
 
-def test_a_click_seeks_and_the_head_follows(page, address):
+def test_a_click_seeks_or_plays_and_the_head_follows(page, address):
     page.goto(address)
     page.get_by_role("button", name="Show").click()
 
@@ -123,11 +129,16 @@ def test_a_click_seeks_and_the_head_follows(page, address):
             arg=seconds,
         )
 
-    page.get_by_role("button", name="stand").click()
-    has_come_to(2.2)
-    page.get_by_role("button", name="bend").press("Enter")
-    has_come_to(1.0)
     track = page.locator(".timeline .track")
     box = track.bounding_box()
     track.click(position={"x": 0.9 * box["width"], "y": 5})
     has_come_to(3.6)
+    page.get_by_role("button", name="bend").press("Enter")
+    page.wait_for_function(
+        """() => {
+          const video = document.querySelector("#worker video");
+          return !video.paused && video.currentTime > 1.1 && video.currentTime < 3;
+        }"""
+    )
+    page.get_by_role("button", name="stand").click()
+    page.wait_for_function("document.querySelector('#worker video').currentTime > 2.3")

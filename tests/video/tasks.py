@@ -70,27 +70,27 @@ class SpotTable:
     """A CSV with a row a frame."""
 
     def __init__(self, stem: Path, info: SourceLike, *, unit: str = "px") -> None:
-        self.path = stem.with_name(f"{stem.name}-spots.csv")
+        self.paths = [stem.with_name(f"{stem.name}-spots.csv")]
         self.rows: list[list[Any]] = [["name", "time", f"x ({unit})", info.width, info.fps]]
 
     def add(self, frame: Frame, time: float, name: str, result: Spot) -> None:
         self.rows.append([name, time, result.x, frame.shape[1], ""])
 
     def close(self, result: None) -> list[Path]:
-        with self.path.open("w", newline="") as file:
+        with self.paths[0].open("w", newline="") as file:
             csv.writer(file).writerows(self.rows)
-        return [self.path]
+        return self.paths
 
 
 class FlashList:
     """A text with a line a flash."""
 
     def __init__(self, stem: Path, info: SourceLike) -> None:
-        self.path = stem.with_name(f"{stem.name}-flashes.txt")
+        self.paths = [stem.with_name(f"{stem.name}-flashes.txt")]
 
     def close(self, result: Flashes) -> list[Path]:
-        self.path.write_text("".join(f"{time:g}\n" for time in result.times))
-        return [self.path]
+        self.paths[0].write_text("".join(f"{time:g}\n" for time in result.times))
+        return self.paths
 
 
 def draw_flash(frame: Frame, result: Flashes, time: float) -> Frame:

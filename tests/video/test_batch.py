@@ -31,14 +31,14 @@ class SlowFinder(FlashFinder):
 
     def begin(self, *, log: Path | None = None, **options: Any) -> None:
         super().begin(**options)
-        self.pause = 0.0
-        if log is not None:
-            node = ray.get_runtime_context().get_node_id()
-            with log.open("a") as file:
-                file.write(f"{node}\n")
-            self.pause = 60 if log.with_name(node).exists() else 0.02
+        self.log, self.pause = log, 0.0
 
     def update(self, frames: Sequence[Frame], times: Sequence[float]) -> list[Flash]:
+        if self.log is not None and not self.frames:
+            node = ray.get_runtime_context().get_node_id()
+            with self.log.open("a") as file:
+                file.write(f"{node}\n")
+            self.pause = 60 if self.log.with_name(node).exists() else 0.02
         time.sleep(self.pause * len(frames))
         return super().update(frames, times)
 
@@ -48,9 +48,13 @@ class FlakyFinder(FlashFinder):
 
     def begin(self, *, log: Path, **options: Any) -> None:
         super().begin(**options)
-        if not log.exists():
-            log.touch()
+        self.log = log
+
+    def update(self, frames: Sequence[Frame], times: Sequence[float]) -> list[Flash]:
+        if not self.log.exists():
+            self.log.touch()
             raise ZeroDivisionError
+        return super().update(frames, times)
 
 
 SLOW = replace(

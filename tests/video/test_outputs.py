@@ -20,6 +20,7 @@ from video.outputs import Outputs
 from video.sources import expand
 from vision.errors import FoveateError
 from vision.results import Frame
+from vision.writing import write_whole
 
 
 def test_sources_are_never_written_over(clip: Path, tmp_path: Path) -> None:
@@ -65,22 +66,22 @@ def test_unwritable_output(clip: Path, tmp_path: Path) -> None:
 
 
 class Gone:
-    """Files that cannot be written in the end."""
+    """Files that cannot be written in the end: a folder has taken their place."""
 
     def __init__(self, stem: Path, info: object) -> None:
-        self.stem = stem
+        self.paths = [stem.with_name(f"{stem.name}-all.json")]
 
     def add(self, frame: Frame, time: float, name: str, result: Any) -> None:
         """Take nothing down."""
 
     def close(self, result: Any) -> list[Path]:
-        path = self.stem.with_name(f"{'x' * 300}.json")
-        path.write_text("")
-        return [path]
+        self.paths[0].mkdir()
+        write_whole(self.paths[0], "")
+        return self.paths
 
 
 def test_files_beside_that_cannot_be_written_are_said_in_a_line(clip: Path, tmp_path: Path) -> None:
-    with pytest.raises(FoveateError, match=r"cannot write .*\.json: File name too long"):
+    with pytest.raises(FoveateError, match=r"cannot write .*all\.json: Is a directory"):
         run_one(clip, tmp_path, files=Gone)
     assert len(frames_of(tmp_path / "clip.jsonl")) == 40
 

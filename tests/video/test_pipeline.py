@@ -21,6 +21,7 @@ from tests.video.clips import (
     write_clip,
 )
 from tests.video.runs import frames_of, lines, run_one
+from video.audio import AudioCopy
 from video.crops import save_crops
 from video.frames import Selection
 from video.pipeline import run
@@ -111,6 +112,22 @@ def test_sound_is_kept_or_its_loss_is_said(sounding: Path, tmp_path: Path) -> No
     assert report.notes == ("mp2 sound does not go into MP4 and is left out",)
     with av.open(str(report.painted)) as container:
         assert not container.streams.audio
+
+
+def test_sound_is_closed_where_no_video_can_be_made(
+    sounding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[AudioCopy] = []
+
+    def refuse(*_: object, audio: AudioCopy, **options: object) -> None:
+        opened.append(audio)
+        raise FoveateError("cannot write")
+
+    monkeypatch.setattr("video.work.VideoSink", refuse)
+    with pytest.raises(FoveateError, match="cannot write"):
+        run_one(sounding, tmp_path)
+    with pytest.raises(AssertionError, match="not open"):
+        opened[0]._input.seek(0)
 
 
 def test_stream_url_with_sound(server: str, tmp_path: Path) -> None:

@@ -129,6 +129,19 @@ def test_now_and_then_decodes_less(tmp_path: Path) -> None:
         assert (reader.skipped, reader.missing) == (0, 0)
 
 
+def test_a_file_without_duration_counts_from_its_first_frame(tmp_path: Path) -> None:
+    times = [100 + i / 20 for i in range(200)]
+    path = write_clip(tmp_path / "late.mkv", 200, times=times, options={**GROUPS, "g": "200"})
+    void = path.read_bytes().replace(b"\x44\x89\x88", b"\xec\x89\0")  # where its duration is
+    path.write_bytes(void)
+    (source,) = expand([path])
+    with StreamReader(source, Selection(every=3.0, between=False)) as reader:
+        assert reader.info.duration is None
+        found = [(frame.index, round(frame.time, 3)) for frame in reader]
+        assert found == [(0, 0.0), (60, 3.0), (120, 6.0), (180, 9.0)]
+        assert reader._yielded < 150
+
+
 @pytest.mark.parametrize("selection", [Selection(), Selection(stride=12), Selection(start=2.5)])
 def test_variable_frame_rate(selection: Selection, tmp_path: Path) -> None:
     times = uneven(40)

@@ -123,6 +123,13 @@ def pictures(root: Path) -> Path:
 # Files beside the records
 
 
+@pytest.mark.parametrize("video", [False, True])
+def test_a_stream_task_looks_at_all_frames(video: bool, clip: Path, tmp_path: Path) -> None:
+    report = run_task(FLASHES, clip, tmp_path, every=0.5, video=video)
+    assert report.summary.frames == 40
+    assert lines(report.records)[0]["every"] is None
+
+
 def test_files_of_a_frame_task(clip: Path, tmp_path: Path) -> None:
     report = run_task(
         SPOTS, clip, tmp_path, every=0.5, given={"unit": "pixels", "shift": 2}, video=False
@@ -148,6 +155,22 @@ def test_files_of_a_stream_task(clip: Path, tmp_path: Path) -> None:
     report = run_task(FLASHES, clip, tmp_path)
     assert report.files == (tmp_path / "clip-flashes.txt",)
     assert report.files[0].read_text() == "0.7\n0.75\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(SPOTS, "clip-spots.csv"), (FLASHES, "clip-flashes.txt")]
+)
+def test_somebody_elses_files_are_refused_before_a_frame_is_read(
+    task: Task, name: str, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("somebody's")
+    with pytest.raises(FoveateError, match=f"{name} is not foveate's to replace"):
+        run_task(task, clip, tmp_path, video=False)
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+    assert (tmp_path / name).read_text() == "somebody's"
+    (tmp_path / name).unlink()
+    for _ in range(2):  # its own it replaces
+        assert run_task(task, clip, tmp_path, video=False).files == (tmp_path / name,)
 
 
 def test_files_come_only_from_whole_runs(clip: Path, tmp_path: Path) -> None:
@@ -205,6 +228,12 @@ def test_a_stream_task_on_pictures(tmp_path: Path) -> None:
     assert sorted(p.name for p in report.painted.iterdir()) == ["cat.jpg", "cat.png", "dog.png"]
 
 
+def test_a_stream_task_refuses_one_picture(tmp_path: Path) -> None:
+    with pytest.raises(FoveateError, match=r"dog\.png is one picture; flashes needs a video"):
+        run_task(FLASHES, pictures(tmp_path) / "dog.png", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_predictor_for_many_sources(clip: Path, tmp_path: Path) -> None:
     """A source that breaks off in the middle leaves nothing behind for the next."""
     paths = [clip, tmp_path / "bad.mp4", write_clip(tmp_path / "other.mp4", 12)]
@@ -217,6 +246,20 @@ def test_one_predictor_for_many_sources(clip: Path, tmp_path: Path) -> None:
     assert "bad.mp4" in failed.reason
     assert first.summary.result == tasks.Flashes(times=[0.7, 0.75], frames=40)
     assert last.summary.result == tasks.Flashes(times=[], frames=12)
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tasks.Spotter, "predict", interrupt)
+    done = foveate("spot", clip, "-o", tmp_path / "out")
+    assert done.exit_code == 130
+    assert "interrupted" in done.stderr
+    assert "--resume" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_damaged_and_cut_files(sample_clip: Path, tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ def test_large_weights_do_not_ship(tmp_path, monkeypatch):
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"what shipped before"]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_does_not_ship(tmp_path, value):
+    """TOML's readers would refuse the whole catalogue."""
+    path = tmp_path / "some.safetensors"
+    with pytest.raises(FoveateError, match=f"some does not ship: its AP50 is {value}"):
+        release.enter(path, TENSORS, METADATA, {"AR": 0.5, "AP50": value}, default=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_ships_stays_while_other_weights_are_measured(tmp_path):
     """Were measuring them to fail, the catalogue's checksum would no longer fit."""
     path = tmp_path / "some.safetensors"

@@ -22,45 +22,49 @@ def add_to(app: typer.Typer) -> None:
 def models(as_json: AsJson = False) -> None:
     """List the backbones that foveate adds to timm."""
     from rich.console import Console
-    from rich.table import Table
 
+    from video.cli.tables import print_table
     from vision.backbones import describe
 
     rows = describe()
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table("name", "parameters", "input", "weights shipped")
-    for row in rows:
-        size = "x".join(str(n) for n in row["input_size"])
-        shipped = "yes" if row["pretrained"] else ""
-        table.add_row(row["name"], f"{row['parameters']:,}", size, shipped)
-    Console().print(table)
+    listed = [
+        {
+            "name": row["name"],
+            "parameters": f"{row['parameters']:,}",
+            "input": "x".join(str(n) for n in row["input_size"]),
+            "weights shipped": "yes" if row["pretrained"] else "",
+        }
+        for row in rows
+    ]
+    print_table(Console(), listed, whole="name")
 
 
 def weights(as_json: AsJson = False) -> None:
     """List the weights that come with foveate."""
     from rich.console import Console
-    from rich.table import Table
 
+    from video.cli.tables import print_table
     from vision.catalogue import catalogue
 
     entries = [entry.to_dict() for entry in catalogue().values()]
     if as_json:
         print(json.dumps(entries, indent=1))
         return
-    table = Table("name", "task", "default", "MB", "licence", "score")
-    for entry in entries:
-        score = ", ".join(f"{name} {value:g}" for name, value in entry["score"].items())
-        table.add_row(
-            entry["name"],
-            entry["task"],
-            "yes" if entry["default"] else "",
-            f"{entry['bytes'] / 1e6:.1f}",
-            entry["licence"],
-            score,
-        )
-    Console().print(table)
+    listed = [
+        {
+            "name": entry["name"],
+            "task": entry["task"],
+            "default": "yes" if entry["default"] else "",
+            "MB": f"{entry['bytes'] / 1e6:.1f}",
+            "licence": entry["licence"],
+            "score": ", ".join(f"{name} {value:g}" for name, value in entry["score"].items()),
+        }
+        for entry in entries
+    ]
+    print_table(Console(), listed, whole="name")
 
 
 def schema(task: Annotated[str, typer.Argument(help=f"One of {', '.join(TASKS)}")]) -> None:

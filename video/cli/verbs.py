@@ -94,7 +94,12 @@ def verb(
     selection = Selection(stride, start, end, given.pop("every", None))
     settings = {"selection": selection, "batch": batch, "video": not no_video, "resume": resume}
     job = Job(task, output, weights, device, half, given, settings)
-    if not _run(job, sources, engine, workers):
+    try:
+        done = _run(job, sources, engine, workers)
+    except KeyboardInterrupt:
+        say("interrupted; run again with --resume, it leaves finished sources alone")
+        raise
+    if not done:
         raise typer.Exit(2)
 
 
@@ -155,8 +160,7 @@ def _print(task: Task, outcome: SourceReport | Failure, console: Any) -> list[st
 
 def _print_report(task: Task, report: SourceReport, console: Any) -> None:
     """Say where the results are, and in a short table what was seen."""
-    from rich.table import Table
-
+    from video.cli.tables import print_table
     from video.records import results
 
     kind = task.load("result")
@@ -164,7 +168,9 @@ def _print_report(task: Task, report: SourceReport, console: Any) -> None:
     console.print(f"{report.source.location}{before}", style="bold", markup=False, soft_wrap=True)
     summary = report.summary
     skipped = f", {summary.skipped} damaged and passed over" if summary.skipped else ""
-    console.print(f"  {summary.frames} frames in {summary.seconds:.1f} s{skipped}")
+    noun = "picture" if report.source.kind == "pictures" else "frame"
+    count = f"{summary.frames} {noun}{'' if summary.frames == 1 else 's'}"
+    console.print(f"  {count} in {summary.seconds:.1f} s{skipped}")
     if report.painted is not None:
         console.print(f"  see   {report.painted}", markup=False, soft_wrap=True)
     console.print(f"  data  {report.records}", markup=False, soft_wrap=True)
@@ -176,7 +182,4 @@ def _print_report(task: Task, report: SourceReport, console: Any) -> None:
     if not rows:
         console.print("  nothing was found")
         return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    console.print(table)
+    print_table(console, rows)

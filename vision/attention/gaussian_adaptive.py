@@ -36,7 +36,7 @@ class GaussianAdaptiveAttention(nn.Module):
         axis: the axis of a row.
         num_heads: heads, which share out the axis; the last one also takes what is left.
         padding_value: take values equal to it for padding, as published. A mask says it better: a
-            real value may be equal by chance.
+            real value may be equal by chance. `gate1d` weighs whole steps and takes none.
         drop_remainder: leave out what the heads cannot share out equally, as the first releases
             of `mixture` did. The result is then shorter.
         **options: keywords of the form's class, which `FORMS` names, such as
@@ -65,6 +65,8 @@ class GaussianAdaptiveAttention(nn.Module):
             raise ValueError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
         if num_heads < 1 or options.get("num_gaussians", 1) < 1:
             raise ValueError("num_heads and num_gaussians must be positive")
+        if form == "gate1d" and padding_value is not None:
+            raise ValueError("gate1d weighs whole steps: give a mask (B, 1, T), no padding_value")
         self.axis = axis
         self.num_heads = num_heads
         self.padding_value = padding_value

@@ -1,7 +1,7 @@
 """Frame features of videos: streamed at a chosen rate, computed once, shared by the video tasks."""
 
 from vision.features.extractor import FeatureConfig, FeatureExtractor, FeatureStream, Ticks, mirror
-from vision.features.video import Features, default_cache, read_video, video_features
+from vision.features.video import Features, read_video, video_features
 
 __all__ = [
     "FeatureConfig",
@@ -9,7 +9,6 @@ __all__ = [
     "FeatureStream",
     "Features",
     "Ticks",
-    "default_cache",
     "mirror",
     "read_video",
     "video_features",

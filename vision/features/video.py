@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +13,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from vision.cache import cache_folder
 from vision.errors import FoveateError
 from vision.features.extractor import FeatureConfig, FeatureExtractor, TimedFrames
 from vision.results import Frame
+from vision.writing import whole_file
 
 ReadVideo = Callable[[Path], TimedFrames]
 
@@ -55,13 +56,13 @@ def video_features(
         extractor: makes the features.
         read: opens a video; `read_video` when None.
         cache: folder that keeps features by the video's content and the extractor's
-            configuration; `default_cache()` when None.
+            configuration; `cache_folder("features")` when None.
 
     Raises:
         FoveateError: the file is missing or no video.
     """
     config = extractor.config
-    folder = default_cache() if cache is None else cache
+    folder = cache_folder("features") if cache is None else cache
     kept = folder / f"{_content_hash(path)}-{_config_hash(config)}.safetensors"
     try:
         tensors = load_file(kept)
@@ -72,20 +73,9 @@ def video_features(
     if not rows:
         raise FoveateError(f"{path} holds no frame")
     start, values = rows[0][0], np.stack([row for _, row in rows])
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_suffix(f".{os.getpid()}.partial")
-    save_file({"start": np.array(start, np.float64), "values": values}, partial)
-    partial.replace(kept)
+    with whole_file(kept) as partial:
+        save_file({"start": np.array(start, np.float64), "values": values}, partial)
     return Features(start, config.rate, values)
-
-
-def default_cache() -> Path:
-    """Folder of cached features: `FOVEATE_CACHE`, else foveate's in the user's cache folder."""
-    home = os.environ.get("FOVEATE_CACHE")
-    if home:
-        return Path(home) / "features"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "foveate" / "features"
 
 
 def read_video(path: Path) -> Iterator[tuple[float, Frame]]:

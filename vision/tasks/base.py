@@ -20,7 +20,7 @@ class FramePredictor(Protocol):
     def predict(self) -> Callable[..., Sequence[Result]]:
         """`(images: Sequence[Frame], **options)`: one result an image, in order.
 
-        Boxes and points are in pixels of their image.
+        Boxes and points are in pixels of their image. Without images the options are checked still.
         """
         ...
 
@@ -58,7 +58,7 @@ class SourceLike(Protocol):
 
     `width` and `height` are those of the first upright frame in pixels, `fps` its average
     frames/s and `duration` its seconds; both None when nobody knows, as of live sources. `pictures`
-    says that it is pictures, whose times are made up.
+    names the pictures, as `FrameFiles.add` has them, whose times are made up; none of a video.
     """
 
     @property
@@ -74,15 +74,21 @@ class SourceLike(Protocol):
     def duration(self) -> float | None: ...
 
     @property
-    def pictures(self) -> bool: ...
+    def pictures(self) -> Sequence[str]: ...
 
 
 class Files(Protocol):
     """Writes more files of one source beside its records.
 
-    Made by `(stem: Path, info: SourceLike, **file_options)`. Paths begin with the stem, as in
-    `stem.with_name(f"{stem.name}-timeline.png")`; files appear whole, by rename.
+    Made by `(stem: Path, info: SourceLike, **file_options)`, before a frame is read. Paths begin
+    with the stem, as in `stem.with_name(f"{stem.name}-timeline.png")`; files appear whole, see
+    `vision.writing`.
     """
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Files that it may write over, known from the start: somebody else's are refused."""
+        ...
 
     def close(self, result: Any) -> list[Path]:
         """Write what is left to write, and name all files written.

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class BoxFile:
 
 
 def read_boxes(path: Path) -> BoxFile:
-    """Read a JSON file of boxes.
+    """Read a JSON file of boxes; the last one is kept as long as it does not change.
 
     It is a list for every picture; `{"objects": [...]}` with one, as `foveate detect` writes; or
     `{name: list}`, a list for each picture by its name without suffix. A box is
@@ -77,6 +78,17 @@ def read_boxes(path: Path) -> BoxFile:
     Raises:
         FoveateError: the file is missing or holds something else.
     """
+    try:
+        status = path.stat()
+        version = (status.st_mtime_ns, status.st_size)
+    except OSError:  # reading it says what is wrong
+        version = None
+    return _read(path, version)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, version: tuple[int, int] | None) -> BoxFile:
+    """Read the file as it is; `version` tells it from what it was before."""
     content = load_json(path)
     if isinstance(content, dict) and isinstance(content.get("objects"), list):
         content = content["objects"]

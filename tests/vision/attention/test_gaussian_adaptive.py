@@ -231,6 +231,7 @@ def test_compile(form, x):
         ({"num_gaussians": 0}, "must be positive"),
         ({"form": "density", "axis": -1, "features": 3}, "must not be the last"),
         ({"form": "gate1d", "axis": 1, "features": 3}, "axis must be -1"),
+        ({"form": "gate1d", "features": 3, "padding_value": 0.0}, "give a mask"),
         ({"form": "mixture", "num_gaussians": 2, "mixture_weights": [1.0]}, "must be 2 numbers"),
     ],
 )

@@ -57,6 +57,17 @@ def test_what_is_no_file_of_boxes_is_refused_in_one_line(tmp_path, content, mess
     assert "\n" not in str(refusal.value)
 
 
+def test_a_file_is_parsed_again_only_when_it_changed(tmp_path):
+    path = write(tmp_path, {"cat": []})
+    first = read_boxes(path)
+    assert read_boxes(path) is first
+    write(tmp_path, {"horse": []})
+    assert set(read_boxes(path).named) == {"horse"}
+    path.unlink()
+    with pytest.raises(FoveateError, match="no such file"):
+        read_boxes(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FoveateError, match="no such file"):
         read_boxes(tmp_path / "none.json")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vision.results import Frame
 from vision.tasks.captioning.results import Caption
+from vision.writing import write_whole
 
 if TYPE_CHECKING:
     from vision.tasks.base import SourceLike
@@ -32,7 +33,9 @@ class CaptionFiles:
     """
 
     def __init__(self, stem: Path, info: SourceLike) -> None:
-        self.stem, self.info = stem, info
+        self.info = info
+        kinds = ("json",) if info.pictures else ("json", "srt", "vtt")
+        self.paths = [stem.with_name(f"{stem.name}-captions.{kind}") for kind in kinds]
         self.captions: list[tuple[str, float, str]] = []
         self.entries: list[dict[str, object]] = []
 
@@ -51,12 +54,13 @@ class CaptionFiles:
 
     def close(self, result: None) -> list[Path]:
         """Write the files and name them."""
-        files = {f"{self.stem.name}-captions.json": json.dumps(self.entries, indent=1)}
+        texts = [json.dumps(self.entries, indent=1)]
         if not self.info.pictures:
             cues = self.cues()
-            files[f"{self.stem.name}-captions.srt"] = srt(cues)
-            files[f"{self.stem.name}-captions.vtt"] = vtt(cues)
-        return [_write(self.stem.with_name(name), text) for name, text in files.items()]
+            texts += [srt(cues), vtt(cues)]
+        for path, text in zip(self.paths, texts, strict=True):
+            write_whole(path, text)
+        return self.paths
 
     def cues(self) -> list[Cue]:
         """One cue for each run of frames with the same caption, until the next begins."""
@@ -94,10 +98,3 @@ def _clock(seconds: float, mark: str) -> str:
     minutes, rest = divmod(thousandths, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{rest // 1000:02}{mark}{rest % 1000:03}"
-
-
-def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
-    return path

@@ -125,13 +125,13 @@ class CaptionPredictor:
         Raises:
             FoveateError: an array that is no picture, or regions that are none.
         """
-        if not images:
-            return []
         given: Sequence[Sequence[GivenBox | Region]] | None = None
         if isinstance(regions, Path):
             given = read_boxes(regions).each(names, len(images))
         elif regions is not None:
             given = [regions] * len(images)
+        if not images:
+            return []
         rows = None if given is None else list(map(fit_regions, given, images))
         return self.describe(self.look(images, rows), beam=beam)
 
@@ -158,6 +158,8 @@ class CaptionPredictor:
             pictures: what `regions` made of them.
             beam: hypotheses that are kept at each word.
         """
+        if not pictures:
+            return []
         views = [View.of(picture, self.classes) for picture in pictures]
         scene = self.model.encode(join(views).to(self.device))
         unknown = self.vocabulary.unknown

@@ -242,7 +242,6 @@ def train(run: Run[CaptioningRecipe]) -> Path:
         classes=corpus.classes,
         named=named,
         constant=consensus([" ".join(c) for i in samples.real for c in corpus.captions[i]]),
-        score={},
     )
 
 

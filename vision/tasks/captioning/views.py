@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vision.cache import cache_folder
 from vision.tasks.captioning.encoder import PictureInputs
 from vision.tasks.captioning.regions import (
     PictureRegions,
@@ -22,6 +21,7 @@ from vision.tasks.captioning.regions import (
     box_tensor,
 )
 from vision.tasks.detection.data import Pictures
+from vision.writing import whole_file
 
 CHUNK = 8
 """Pictures that are looked at together."""
@@ -122,7 +122,8 @@ def cached_views(
         classes: names that labels are numbered by.
         regions: boxes to use for each picture; a detector finds them when None.
     """
-    path = cache_folder() / f"{_digest(config, pictures, classes, regions)}.safetensors"
+    name = f"{_digest(config, pictures, classes, regions)}.safetensors"
+    path = cache_folder("captioning") / name
     if path.is_file():
         return _unpack(load_file(path))
     extractor = RegionExtractor(config, torch.device("cpu"))
@@ -132,17 +133,9 @@ def cached_views(
         given = None if regions is None else [regions[i] for i in chunk]
         found = extractor.extract([pictures[i][1] for i in chunk], given)
         views += [View.of(picture, classes) for picture in found]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    save_file(_pack(views), partial)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(_pack(views), partial)
     return _unpack(load_file(path))  # as every later run will find them
-
-
-def cache_folder() -> Path:
-    """Where features of pictures are kept: `$XDG_CACHE_HOME/foveate`, or `~/.cache/foveate`."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "foveate" / "captioning"
 
 
 def _digest(

@@ -15,6 +15,7 @@ from vision.results import Frame
 from vision.tasks.localization.data import read_annotations
 from vision.tasks.localization.results import Actions
 from vision.tasks.localization.timeline import Span, paint_timeline
+from vision.writing import write_whole
 
 if TYPE_CHECKING:
     from vision.tasks.base import SourceLike
@@ -27,44 +28,43 @@ class LocalizationFiles:
         stem: path of the files without suffix; its name is the video's in the JSON.
         info: of the source.
         truth: ActivityNet-style annotations; what they say of the video, by its name, is painted
-            above the prediction.
+            in the timeline, above the prediction.
 
     Raises:
         FoveateError: the annotations are missing, or do not name the video.
     """
 
     def __init__(self, stem: Path, info: SourceLike, *, truth: Path | None = None) -> None:
-        self.stem = stem
+        self.name = stem.name
+        self.paths = [
+            stem.with_name(f"{stem.name}-{end}")
+            for end in ("actions.json", "actions.csv", "timeline.png")
+        ]
         self.truth = None if truth is None else _truth_of(stem.name, truth)
 
     def close(self, result: Actions) -> list[Path]:
         """Write the files of a whole video and name them."""
-        contents = {
-            "actions.json": json.dumps(activitynet(self.stem.name, result), indent=1).encode(),
-            "actions.csv": table(result).encode(),
-            "timeline.png": cv2.imencode(".png", self._timeline(result)[:, :, ::-1])[1].tobytes(),
-        }
-        paths = []
-        for name, content in contents.items():
-            path = self.stem.with_name(f"{self.stem.name}-{name}")
-            partial = path.with_name(f"{path.name}.partial")
-            partial.write_bytes(content)
-            paths.append(partial.replace(path))
-        return paths
+        contents: tuple[str | bytes, ...] = (
+            json.dumps(activitynet(self.name, result), indent=1),
+            table(result),
+            cv2.imencode(".png", self._timeline(result)[:, :, ::-1])[1].tobytes(),
+        )
+        for path, content in zip(self.paths, contents, strict=True):
+            write_whole(path, content)
+        return self.paths
 
     def _timeline(self, result: Actions) -> Frame:
         labels = list(dict.fromkeys([*result.labels, *(a["label"] for a in self.truth or ())]))
-        lanes = []
+        rows = []
         if self.truth is not None:
             spans = [
                 Span(a["segment"][0], a["segment"][1], labels.index(a["label"]), a["label"])
                 for a in self.truth
             ]
-            lanes.append(("truth", spans))
-        ranked = sorted(result.actions, key=lambda a: a.score)
-        spans = [Span(a.start, a.end, labels.index(a.label), a.label) for a in ranked]
-        lanes.append(("prediction", spans))
-        return paint_timeline(lanes, result.start, result.end, labels)
+            rows.append(("truth", spans))
+        spans = [Span(a.start, a.end, labels.index(a.label), a.label) for a in result.actions]
+        rows.append(("prediction", spans))
+        return paint_timeline(rows, result.start, result.end, labels)
 
 
 def activitynet(video: str, result: Actions) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Self
 
@@ -86,7 +88,7 @@ class Localizer:
             else WindowStream(self.model, least)
         )
         self._actions: list[Action] = []
-        self._last = 0.0
+        self._times: deque[float] = deque(maxlen=2)
 
     def update(self, frames: Sequence[Frame], times: Sequence[float]) -> list[Action]:
         """Take the next frames.
@@ -98,6 +100,7 @@ class Localizer:
         Returns:
             The actions that became final.
         """
+        self._times.extend(times)
         chosen = [
             (frame, time)
             for frame, time in zip(frames, times, strict=True)
@@ -106,24 +109,26 @@ class Localizer:
         if not chosen:
             return []
         rows = self._features.update([f for f, _ in chosen], [t for _, t in chosen])
-        self._last = chosen[-1][1]
         return self._said([f for _, row in rows for f in self._stream.update(row)])
 
     def finish(self) -> Actions:
-        """All actions of the video."""
-        self._said(self._stream.finish())
+        """All actions of the video, none of which ends after the last frame does."""
+        # Nothing tells how long the last frame lasts: as long as the one before it.
+        end = 2 * self._times[-1] - self._times[0] if self._times else 0.0
+        self._said(self._stream.finish(), end)
         result = Actions(
-            start=self._features.ticks.start or 0.0,
-            end=self._last,
+            start=round(self._features.ticks.start or 0.0, 3),
+            end=round(end, 3),
             labels=self.labels,
             actions=sorted(self._actions, key=lambda a: (a.start, a.end, a.label)),
         )
         self.begin()
         return result
 
-    def _said(self, found: Sequence[Found]) -> list[Action]:
+    def _said(self, found: Sequence[Found], until: float = math.inf) -> list[Action]:
         begin = self._features.ticks.start or 0.0
-        actions = [f.action(self.labels, begin, self.extractor.config.rate) for f in found]
+        rate = self.extractor.config.rate
+        actions = [f.action(self.labels, begin, rate, until) for f in found]
         self._actions += actions
         return actions
 
@@ -137,10 +142,8 @@ def load_model(weights: str | None) -> tuple[LocalizationModel, list[str], Weigh
     loaded = open_weights(weights, task="localization")
     config = loaded.config(LocalizerConfig)
     labels: list[str] = loaded.metadata["labels"]
-    try:
-        model = LocalizationModel(config, len(labels), len(loaded.tensors["mean"]))
-        model.load_state_dict(loaded.tensors)
-    except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FoveateError(f"weights {loaded.name!r} do not fit the localizer: {reason}") from None
+    if "mean" not in loaded.tensors:
+        raise FoveateError(f"weights {loaded.name!r} do not fit their model: they have no mean")
+    model = LocalizationModel(config, len(labels), len(loaded.tensors["mean"]))
+    loaded.fill(model)
     return model.eval(), labels, loaded

@@ -23,7 +23,7 @@ class Actions(Result):
     """The actions of a video, in order of their start."""
 
     start: float = Field(description="time of the first frame, in seconds of the source's clock")
-    end: float = Field(description="time of the last frame that was looked at")
+    end: float = Field(description="time at which the last frame ends")
     labels: list[str] = Field(description="all classes that the localizer knows")
     actions: list[Action]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,14 +32,19 @@ class Found:
     score: float
     said: float
 
-    def action(self, labels: Sequence[str], begin: float, rate: float) -> Action:
-        """The same in seconds."""
+    def action(
+        self, labels: Sequence[str], begin: float, rate: float, until: float = math.inf
+    ) -> Action:
+        """The same in seconds, where the video begins at `begin` and ends at `until`."""
+        start, end, said = (
+            min(begin + steps / rate, until) for steps in (self.start, self.end, self.said)
+        )
         return Action(
             label=labels[self.label],
-            start=round(begin + self.start / rate, 3),
-            end=round(begin + self.end / rate, 3),
+            start=round(start, 3),
+            end=round(end, 3),
             score=round(min(self.score, 1.0), 4),
-            delay=round(max(0.0, self.said - self.end) / rate, 3),
+            delay=round(max(0.0, said - end), 3),
         )
 
 

@@ -25,7 +25,7 @@ TASK = Task(
     ),
     files="vision.tasks.localization.files:LocalizationFiles",
     file_options=(
-        Option("truth", Path, None, "ActivityNet annotations to paint above the prediction"),
+        Option("truth", Path, None, "ActivityNet annotations to show in the timeline picture"),
     ),
     eval_options=(
         Option("annotations", Path, ..., "ActivityNet-style annotation file"),

@@ -25,8 +25,8 @@ COLOURS: tuple[Colour, ...] = (
 """Okabe and Ito's colours, which most colour-blind people can tell apart."""
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-WIDTH, LEFT, LANE, GAP, AXIS, KEY = 1200, 110, 44, 10, 34, 26
-"""Pixels: of the picture, left of the lanes, of a lane, between lanes, of the axis, and of a row of
+WIDTH, LEFT, LANE, GAP, AXIS, KEY = 1200, 110, 32, 10, 34, 26
+"""Pixels: of the picture, left of the lanes, of a lane, between rows, of the axis, and of a row of
 the key."""
 
 
@@ -80,13 +80,24 @@ def paint_lane(lane: Frame, spans: Sequence[Span], start: float, end: float) -> 
             cv2.putText(lane, span.text, place, FONT, 0.45, ink(shade), 1, cv2.LINE_AA)
 
 
+def stack(spans: Sequence[Span]) -> list[list[Span]]:
+    """Distribute spans over as few lanes as keep those that overlap apart; at least one lane."""
+    lanes: list[list[Span]] = [[]]
+    for span in sorted(spans, key=lambda s: (s.start, s.end)):
+        free = next((lane for lane in lanes if not lane or lane[-1].end <= span.start), None)
+        if free is None:
+            lanes.append(free := [])
+        free.append(span)
+    return lanes
+
+
 def paint_timeline(
-    lanes: Sequence[tuple[str, Sequence[Span]]], start: float, end: float, labels: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Span]]], start: float, end: float, labels: Sequence[str]
 ) -> Frame:
-    """A picture with one lane above the other over a time axis, and a key of the colours.
+    """A picture with one row above the other over a time axis, and a key of the colours.
 
     Args:
-        lanes: name and spans of each, from the top.
+        rows: name and spans of each, from the top; spans that overlap lie below one another.
         start: seconds at the left.
         end: seconds at the right.
         labels: classes by their index; those that come up are in the key.
@@ -95,16 +106,19 @@ def paint_timeline(
         `(H, W, 3)` uint8 RGB.
     """
     end = max(end, start + 1e-3)
-    height = GAP + len(lanes) * (LANE + GAP) + AXIS
-    picture = np.full((height, WIDTH, 3), 255, np.uint8)
-    right = WIDTH - 20
-    for n, (name, spans) in enumerate(lanes):
-        top = GAP + n * (LANE + GAP)
-        cv2.putText(picture, name, (8, top + 28), FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-        lane = picture[top : top + LANE, LEFT:right]
-        lane[:] = 236
-        paint_lane(lane, spans, start, end)
-    bottom = GAP + len(lanes) * (LANE + GAP)
+    stacks = [(name, stack(spans)) for name, spans in rows]
+    bottom = GAP + sum(len(lanes) * LANE + GAP for _, lanes in stacks)
+    picture = np.full((bottom + AXIS, WIDTH, 3), 255, np.uint8)
+    right, top = WIDTH - 20, GAP
+    for name, lanes in stacks:
+        height = len(lanes) * LANE
+        place = (8, top + height // 2 + 5)
+        cv2.putText(picture, name, place, FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        picture[top : top + height, LEFT:right] = 236
+        for lane in lanes:
+            paint_lane(picture[top + 1 : top + LANE - 1, LEFT:right], lane, start, end)
+            top += LANE
+        top += GAP
     step = tick_step(end - start)
     for tick in np.arange(np.ceil(start / step), np.floor(end / step) + 1) * step:
         x = LEFT + round((tick - start) / (end - start) * (right - LEFT))
@@ -113,7 +127,7 @@ def paint_timeline(
         (wide, _), _ = cv2.getTextSize(text, FONT, 0.42, 1)
         place = (min(x - wide // 2, WIDTH - wide - 2), bottom + 18)
         cv2.putText(picture, text, place, FONT, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
-    kinds = sorted({span.kind for _, spans in lanes for span in spans})
+    kinds = sorted({span.kind for _, spans in rows for span in spans})
     return np.concatenate([picture, *_key([(kind, labels[kind]) for kind in kinds])])
 
 

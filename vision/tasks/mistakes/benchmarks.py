@@ -83,7 +83,8 @@ def _read(data: str | Path) -> Procedure:
         if "train" in content or "test" in content:
             return _labelled(path.stem, content)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise FoveateError(f"{path} is no evaluation data of a known kind: {error!r}") from None
+        why = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise FoveateError(f"{path} is no evaluation data of a known kind: {why}") from None
     return parse_procedure(content, path)
 
 

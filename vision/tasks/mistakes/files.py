@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from vision.results import Frame
 from vision.tasks.mistakes.draw import RED, WHITE, Colour, expectation, write
 from vision.tasks.mistakes.results import Checked, CheckedStep
+from vision.writing import write_whole
 
 if TYPE_CHECKING:
     from vision.tasks.base import SourceLike
@@ -38,24 +39,23 @@ class CheckFiles:
     """
 
     def __init__(self, stem: Path, info: SourceLike) -> None:
-        self._stem = stem
+        self.paths = [
+            stem.with_name(f"{stem.name}-{end}")
+            for end in ("steps.json", "steps.csv", "timeline.png")
+        ]
 
     def close(self, result: Checked) -> list[Path]:
         """Write the files for the whole video, and name them."""
         picture = io.BytesIO()
         Image.fromarray(timeline(result)).save(picture, "PNG")
-        return [
-            self._write("steps.json", f"{result.model_dump_json(indent=1)}\n".encode()),
-            self._write("steps.csv", table(result.steps).encode()),
-            self._write("timeline.png", picture.getvalue()),
-        ]
-
-    def _write(self, name: str, content: bytes) -> Path:
-        path = self._stem.with_name(f"{self._stem.name}-{name}")
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_bytes(content)
-        partial.replace(path)
-        return path
+        contents: tuple[str | bytes, ...] = (
+            f"{result.model_dump_json(indent=1)}\n",
+            table(result.steps),
+            picture.getvalue(),
+        )
+        for path, content in zip(self.paths, contents, strict=True):
+            write_whole(path, content)
+        return self.paths
 
 
 def table(steps: Sequence[CheckedStep]) -> str:

@@ -33,6 +33,7 @@ from pydantic import (
 
 from vision.catalogue import weights_folder
 from vision.errors import FoveateError
+from vision.writing import write_whole
 
 Step = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """Name of a step; spaces around it do not count."""
@@ -195,21 +196,6 @@ def read_json(path: Path) -> Any:
         raise FoveateError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise FoveateError(f"{path} is no JSON: {error}") from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, in a folder that is made where there is none; it appears whole or not at all.
-
-    Raises:
-        FoveateError: it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise FoveateError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

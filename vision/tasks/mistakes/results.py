@@ -40,7 +40,10 @@ class Checked(Result):
     procedure: str
     weights: str = Field(description="of the recogniser")
     note: str = Field(description="what recogniser and procedure were made from")
-    threshold: float = Field(description="surprise above which a step is flagged")
+    threshold: float = Field(
+        description="surprise above which a step is flagged; 0 where two anticipators take turns "
+        "(`--fallback`): surprise then counts from the threshold of the one that answered"
+    )
     start: float = Field(description="time of the first frame in seconds")
     end: float = Field(description="time of the last frame in seconds")
     steps: list[CheckedStep]

@@ -22,7 +22,7 @@ COMMON = (
 """Settings of anticipators."""
 
 ANTICIPATION = (
-    Option("procedure", str, None, "What should be done: a shipped procedure, or a JSON file"),
+    Option("procedure", str, None, "A shipped procedure or a JSON file; alone, lists its kinds"),
     Option("kind", list, None, "What is being made, as the examples of the procedure call it"),
     Option(
         "threshold", float, None, "Surprise above which a step is flagged; else learnt", (0, None)

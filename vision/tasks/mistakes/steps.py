@@ -20,9 +20,9 @@ from vision.tasks.mistakes.procedure import (
     load_procedure,
     merged,
     read_json,
-    write_whole,
 )
 from vision.tasks.mistakes.settings import settings_of
+from vision.writing import write_whole
 
 
 def procedure_from(options: Mapping[str, Any]) -> Procedure:
@@ -78,14 +78,19 @@ def _make(name: str, procedure: Procedure, options: Mapping[str, Any]) -> Antici
 
 def _check_kind(procedure: Procedure, kind: tuple[str, ...]) -> None:
     """Refuse what the procedure has nothing of; unknown kinds beside known ones are new ones."""
-    known = dict.fromkeys(k for e in procedure.examples for k in e.kind)
+    known = _kinds(procedure)
     if kind and not set(kind) & set(known):
-        few = "; ".join(list(known)[:8]) or "none"
-        raise FoveateError(f"{procedure.name} has no kind {kind[-1]!r}; it has: {few}")
+        few, more = "; ".join(known[:8]) or "none", len(known) - 8
+        rest = f"; and {more} more, see `foveate check --procedure NAME`" if more > 0 else ""
+        raise FoveateError(f"{procedure.name} has no kind {kind[-1]!r}; it has: {few}{rest}")
+
+
+def _kinds(procedure: Procedure) -> list[str]:
+    return list(dict.fromkeys(k for e in procedure.examples for k in e.kind))
 
 
 def alone(output: Path, weights: str | None, device: str | None, **options: Any) -> None:
-    """Check lists of steps, or make a procedure of them.
+    """Check lists of steps, make a procedure of them, or say what a procedure has.
 
     Args:
         output: folder for the results: `NAME-steps.jsonl`, a line for each step.
@@ -100,8 +105,19 @@ def alone(output: Path, weights: str | None, device: str | None, **options: Any)
         _write_procedure(Path(options["new_procedure"]), weights, device, options)
     elif options.get("steps") is not None:
         _check_file(Path(options["steps"]), output, options)
+    elif options.get("procedure") is not None:
+        _print_procedure(options)
     else:
         raise FoveateError("give a video to check, or a file of steps by --steps")
+
+
+def _print_procedure(options: Mapping[str, Any]) -> None:
+    """Print the kinds that there are, a line each; with a kind, or without any, the steps."""
+    procedure, kind = load_procedure(options["procedure"]), set(options.get("kind") or ())
+    _check_kind(procedure, tuple(kind))
+    examples = [e for e in procedure.examples if kind & set(e.kind)]
+    lines = dict.fromkeys(s for e in examples for s in e.steps) or _kinds(procedure)
+    print("\n".join(lines or procedure.steps))
 
 
 def _write_procedure(
@@ -126,20 +142,37 @@ def _write_procedure(
 
 
 def _check_file(source: Path, output: Path, options: Mapping[str, Any]) -> None:
+    path = output / f"{source.stem}-steps.jsonl"
+    _claim(path)
     sequences = read_steps(source)
     procedure = procedure_from(options)
     anticipator = anticipator_from(procedure, options)
-    lines = []
+    lines, flagged = [], 0
     for number, steps in enumerate(sequences):
         for record in check_steps(anticipator, steps, procedure.background):
             lines.append(json.dumps({"execution": number, **record}, ensure_ascii=False))
+            flagged += record["mistake"]
             if record["mistake"]:
                 print(_line(number, record))
     for warning in anticipator.warnings():
         print(f"foveate: {warning}", file=sys.stderr)
-    path = output / f"{source.stem}-steps.jsonl"
     write_whole(path, "\n".join(lines) + "\n")
-    print(f"{len(lines)} steps checked, see {path}")
+    print(f"{len(lines)} steps checked, {flagged} flagged, see {path}")
+
+
+def _claim(path: Path) -> None:
+    """Refuse to write over what is no list of checked steps."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        ours = not text.strip() or {"execution", "why"} <= json.loads(text.split("\n")[0]).keys()
+    except FileNotFoundError:
+        return
+    except OSError as error:  # such as too long a name
+        raise FoveateError(f"cannot write {path}: {error.strerror}") from None
+    except (ValueError, AttributeError, RecursionError):  # other text, other JSON
+        ours = False
+    if not ours:
+        raise FoveateError(f"{path} is not foveate's to replace; choose another output")
 
 
 def check_steps(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import glob
+import io
 import json
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +20,7 @@ from vision.errors import FoveateError
 from vision.results import Frame
 from vision.tasks.scanpath.draw import paint_path, paint_target, times
 from vision.tasks.scanpath.results import Scanpath, Scanpaths
+from vision.writing import whole_file, write_whole
 
 if TYPE_CHECKING:
     from vision.tasks.base import SourceLike
@@ -59,6 +63,8 @@ class LookFiles:
         if animation not in (None, "gif", "mp4"):
             raise FoveateError(f"--animation takes gif or mp4, not {animation!r}")
         self.stem, self.animation, self.heatmap = stem, animation, heatmap
+        self.tables = [self._name("", f"scanpaths.{kind}") for kind in ("csv", "json")]
+        self.paths = [*self.tables, *self._paths(info.pictures)]
         self.written: list[Path] = []
         self.images: list[dict[str, Any]] = []
         self.rows: list[list[Any]] = []
@@ -74,34 +80,41 @@ class LookFiles:
         """
         self.rows += [[name, round(time, 4), *row] for row in table(result)]
         self.images.append(to_data(name, result))
-        # A single picture has its name in the stem already.
-        own = name if name != self.stem.name else ""
         if self.animation and result.paths:
-            path = self._name(own, f"scanpath.{self.animation}")
+            path = self._name(name, f"scanpath.{self.animation}")
             write = write_gif if self.animation == "gif" else write_mp4
             write(path, animate(frame, result))
             self.written.append(path)
         if self.heatmap:
-            path = self._name(own, "heat.png")
-            _save(path, heat_steps(frame, result))
+            path = self._name(name, "heat.png")
+            _, content = cv2.imencode(".png", heat_steps(frame, result)[:, :, ::-1])
+            write_whole(path, content.tobytes())
             self.written.append(path)
 
     def close(self, result: None) -> list[Path]:
         """Write the tables and name all files."""
-        tables = [self._name("", f"scanpaths.{kind}") for kind in ("csv", "json")]
-        partial = tables[0].with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(self.rows)
-        partial.replace(tables[0])
-        partial = tables[1].with_suffix(".partial")
-        partial.write_text(json.dumps({"images": self.images}))
-        partial.replace(tables[1])
-        return [*tables, *self.written]
+        text = io.StringIO()
+        csv.writer(text).writerows([COLUMNS, *self.rows])
+        contents = (text.getvalue(), json.dumps({"images": self.images}))
+        for path, content in zip(self.tables, contents, strict=True):
+            write_whole(path, content)
+        return [*self.tables, *self.written]
 
-    def _name(self, own: str, end: str) -> Path:
-        return self.stem.with_name("-".join(part for part in (self.stem.name, own, end) if part))
+    def _paths(self, pictures: Sequence[str]) -> Iterator[Path]:
+        """Files of single frames: of pictures all, of a video those that are there already."""
+        ends = [f"scanpath.{self.animation}"] if self.animation else []
+        for end in [*ends, "heat.png"] if self.heatmap else ends:
+            if pictures:
+                yield from (self._name(name, end) for name in pictures)
+            else:
+                number = "[0-9]" * 6
+                pattern = f"{glob.escape(self.stem.name)}-{number}-{end}"
+                yield from self.stem.parent.glob(pattern)
+
+    def _name(self, frame: str, end: str) -> Path:
+        # A single picture has its name in the stem already.
+        parts = (self.stem.name, frame if frame != self.stem.name else "", end)
+        return self.stem.with_name("-".join(part for part in parts if part))
 
 
 def table(result: Scanpaths) -> list[list[Any]]:
@@ -147,8 +160,8 @@ def to_data(name: str, result: Scanpaths) -> dict[str, Any]:
                     {
                         "x": f.x,
                         "y": f.y,
-                        "start": None if f.start is None else 1000 * f.start,
-                        "duration": None if f.duration is None else 1000 * f.duration,
+                        "start": _thousandths(f.start),
+                        "duration": _thousandths(f.duration),
                         "object": f.object,
                     }
                     for f in path.fixations
@@ -157,6 +170,10 @@ def to_data(name: str, result: Scanpaths) -> dict[str, Any]:
             for number, path in enumerate(result.paths)
         ],
     }
+
+
+def _thousandths(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 1)
 
 
 def animate(frame: Frame, result: Scanpaths) -> list[Frame]:
@@ -242,32 +259,27 @@ def write_gif(path: Path, pictures: list[Frame]) -> None:
     # One palette for all pictures: colours would flicker with one each.
     sheet = Image.fromarray(pictures[-1]).quantize(128)
     frames = [Image.fromarray(picture).quantize(palette=sheet) for picture in pictures]
-    partial = path.with_suffix(".partial")
-    frames[0].save(
-        partial,
-        format="GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=1000 // RATE,
-        loop=0,
-    )
-    partial.replace(path)
+    with whole_file(path) as partial:
+        frames[0].save(
+            partial,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=1000 // RATE,
+            loop=0,
+        )
 
 
 def write_mp4(path: Path, pictures: list[Frame]) -> None:
     """Write H.264; it appears whole."""
-    partial = path.with_suffix(".partial")
-    with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    options = {"movflags": "+faststart"}
+    with (
+        whole_file(path) as partial,
+        av.open(str(partial), "w", format="mp4", options=options) as container,
+    ):
         stream = container.add_stream("libx264", rate=Fraction(RATE))
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-    partial.replace(path)
-
-
-def _save(path: Path, picture: Frame) -> None:
-    partial = path.with_suffix(".partial")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.replace(path)

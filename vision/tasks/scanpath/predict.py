@@ -155,11 +155,11 @@ class Looker:
                 raise FoveateError(
                     f"picture {i} is {image.dtype} {image.shape}; give uint8 (height, width, 3)"
                 )
-        if not images:
-            return []
         if isinstance(target, str):
             target = read_target(target, self.config.labels)
         rows = self._objects(images, objects, names)
+        if not images:
+            return []
         prepared = [
             self._sample(image, own, target, samples)
             for image, own in zip(images, rows, strict=True)

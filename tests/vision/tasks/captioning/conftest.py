@@ -93,7 +93,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a captioner that knows red from green squares."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("FOVEATE_CACHE", str(tmp_path_factory.mktemp("cache")))
         return train(str(squares / "tiny.toml"), squares, tmp_path_factory.mktemp("run"))
 
 

@@ -21,7 +21,7 @@ def said(text: str) -> Caption:
     return Caption(width=8, height=8, caption=text, score=-1.0, phrases=[], regions=[])
 
 
-def write(tmp_path, rows, duration, *, pictures=False):
+def write(tmp_path, rows, duration, *, pictures=()):
     info = SimpleNamespace(duration=duration, pictures=pictures)
     files = CaptionFiles(tmp_path / "clip", info)
     for name, time, text in rows:
@@ -55,7 +55,7 @@ def test_a_live_source_of_unknown_length_ends_after_one_more_gap(tmp_path):
 
 def test_pictures_get_no_subtitles(tmp_path):
     rows = [("cat", 0.0, "A cat."), ("000785", 0.04, "A woman.")]
-    written = write(tmp_path, rows, 0.08, pictures=True)
+    written = write(tmp_path, rows, 0.08, pictures=("cat", "000785"))
     assert list(written) == ["clip-captions.json"]
     assert json.loads(written["clip-captions.json"]) == [
         {"image_id": "cat", "caption": "A cat."},

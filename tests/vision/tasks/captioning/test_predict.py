@@ -36,6 +36,10 @@ def test_it_learns_to_name_what_it_sees(captioner, pictures):
         assert (result.height, result.width) == image.shape[:2]
 
 
+def test_no_pictures_have_no_captions(captioner):
+    assert captioner.predict([]) == captioner.describe([]) == []
+
+
 def test_phrases_point_into_the_caption_and_the_picture(captioner, pictures):
     images, boxes = pictures
     (result,) = captioner.predict(images[:1], regions=regions_of(boxes[0]))

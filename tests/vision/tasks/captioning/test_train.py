@@ -122,7 +122,7 @@ def test_training_says_what_it_made(trained):
 
 
 def test_it_goes_on_from_weights_and_keeps_their_words(squares, trained, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("FOVEATE_CACHE", str(tmp_path))
     text = json.loads((squares / "train.json").read_text())
     assert text["captions"]
     path = train(
@@ -139,7 +139,7 @@ def test_it_goes_on_from_weights_and_keeps_their_words(squares, trained, tmp_pat
 
 
 def test_one_recipe_gives_the_same_weights_twice(squares, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("FOVEATE_CACHE", str(tmp_path))
     first, second = (
         read_weights(
             train(str(squares / "tiny.toml"), squares, tmp_path / run, overrides=["optim.steps=3"])
@@ -150,7 +150,7 @@ def test_one_recipe_gives_the_same_weights_twice(squares, tmp_path, monkeypatch)
 
 
 def test_features_are_looked_up_once(squares, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("FOVEATE_CACHE", str(tmp_path))
     recipe = load_recipe(CaptioningRecipe, str(squares / "tiny.toml"))
     first = Corpus(recipe, squares).val_pictures()
     monkeypatch.setattr(
@@ -158,7 +158,7 @@ def test_features_are_looked_up_once(squares, tmp_path, monkeypatch):
         lambda *_: pytest.fail("looked at pictures again"),
     )
     second = Corpus(recipe, squares).val_pictures()
-    assert len(list((tmp_path / "foveate" / "captioning").iterdir())) == 2
+    assert len(list((tmp_path / "captioning").iterdir())) == 2
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.found.overall, other.found.overall)
         assert torch.equal(one.true.boxes, other.true.boxes)

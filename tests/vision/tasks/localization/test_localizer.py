@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from vision.catalogue import read_weights, write_weights
 from vision.errors import FoveateError
 from vision.features import read_video
 from vision.tasks.localization.digest import digest
@@ -72,6 +73,24 @@ def test_looking_at_fewer_frames_finds_the_same(localizer: Localizer, frames):
     assert {a.label for a in result.actions} == {"left", "right"}
 
 
+@pytest.mark.parametrize("count", [61, 64])
+@pytest.mark.parametrize(
+    "options", [{}, {"live": True}, {"live": True, "rate": 2}, {"threshold": 0.05}]
+)
+def test_nothing_ends_after_the_video(localizer: Localizer, frames, options, count: int):
+    """Ten frames a second are cut off while something happens, five or two are looked at."""
+    _, result = follow(localizer, frames[:count], **options)
+    assert (result.start, result.end) == (0, pytest.approx(count / 10))
+    assert result.actions
+    assert all(0 <= a.start <= a.end <= result.end for a in result.actions)
+
+
+def test_what_goes_on_at_the_end_ends_with_the_last_frame(localizer: Localizer, frames):
+    _, result = follow(localizer, frames[:61], live=True)  # a step of the model is two frames
+    assert result.actions[-1].end == result.end == pytest.approx(6.1)
+    assert result.actions[-1].delay == 0
+
+
 def test_one_frame_is_a_video_too(localizer: Localizer, frames):
     events, result = follow(localizer, frames[:1])
     assert events == []
@@ -94,6 +113,16 @@ def test_a_rate_of_nothing_is_refused(localizer: Localizer, rate: float):
 def test_a_threshold_that_is_no_score_is_refused(localizer: Localizer, threshold: float):
     with pytest.raises(FoveateError, match=f"threshold {threshold:g} is no score"):
         localizer.begin(threshold=threshold)
+
+
+@pytest.mark.parametrize("part", ["mean", "std"])
+def test_weights_that_lack_a_part_are_refused_in_one_line(weights: Path, tmp_path: Path, part: str):
+    whole = read_weights(weights)
+    path = tmp_path / "part.safetensors"
+    write_weights(path, {k: v for k, v in whole.tensors.items() if k != part}, whole.metadata)
+    with pytest.raises(FoveateError, match=f"do not fit their model: .*{part}") as refusal:
+        Localizer.from_weights(str(path), device="cpu")
+    assert "\n" not in str(refusal.value)
 
 
 def test_runs_at_several_thresholds():

@@ -1,5 +1,8 @@
 """The timeline as a picture."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +17,7 @@ from vision.tasks.localization.timeline import (
     ink,
     paint_lane,
     paint_timeline,
+    stack,
     tick_step,
 )
 
@@ -32,6 +36,34 @@ def test_spans_beyond_the_edges_are_cut(start: float, end: float):
     paint_lane(lane, [Span(min(start, end), max(start, end), 0, "long name")], 0, 10)
     inside = max(start, end) > 0.2 and min(start, end) < 9.8
     assert lane.any() or not inside
+
+
+def test_a_label_that_does_not_fit_is_left_out():
+    lanes = np.zeros((2, 20, 100, 3), np.uint8)
+    for lane, text in zip(lanes, ["a long label", ""], strict=True):
+        paint_lane(lane, [Span(2, 5, 1, text)], 0, 10)
+    assert (lanes[0] == lanes[1]).all()
+
+
+times = st.integers(0, 20)
+
+
+@given(st.lists(st.builds(lambda a, b: Span(min(a, b), max(a, b) + 1, 0), times, times)))
+def test_spans_that_overlap_have_lanes_of_their_own(spans: list[Span]):
+    lanes = stack(spans)
+    assert Counter(span for lane in lanes for span in lane) == Counter(spans)
+    for lane in lanes:
+        assert all(a.end <= b.start for a, b in pairwise(lane))
+    at_once = max(sum(s.start <= t < s.end for s in spans) for t in range(22))
+    assert len(lanes) == max(1, at_once)
+
+
+def test_spans_at_the_same_time_are_all_seen():
+    spans = [Span(2, 8, n, "name") for n in range(3)]
+    picture = paint_timeline([("prediction", spans)], 0, 10, ["a", "b", "c"])
+    areas = [(picture == colour(n)).all(-1).sum() for n in range(3)]
+    assert min(areas) > 0.9 * max(areas)
+    assert max(areas) > 10_000
 
 
 def test_every_class_that_comes_up_is_in_the_key():

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -16,6 +17,8 @@ from vision.tasks.scanpath.files import LookFiles, heat_steps
 from vision.tasks.scanpath.objects import Objects
 from vision.tasks.scanpath.records import read_scanpaths
 from vision.tasks.scanpath.results import Scanpaths
+
+VIDEO, PICTURE = SimpleNamespace(pictures=()), SimpleNamespace(pictures=("cat",))
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ def test_the_digest_counts_fixations(result):
 
 
 def test_files_hold_every_fixation_and_can_be_read_again(result, picture, tmp_path):
-    files = LookFiles(tmp_path / "cat", None)
+    files = LookFiles(tmp_path / "cat", PICTURE)
     files.add(picture, 0.0, "cat", result)
     written = files.close(None)
     assert [path.name for path in written] == ["cat-scanpaths.csv", "cat-scanpaths.json"]
@@ -148,7 +151,7 @@ def test_files_hold_every_fixation_and_can_be_read_again(result, picture, tmp_pa
 
 @pytest.mark.parametrize("kind", ["gif", "mp4"])
 def test_animations_last_as_long_as_the_path(result, picture, tmp_path, kind):
-    files = LookFiles(tmp_path / "clip", None, animation=kind, heatmap=True)
+    files = LookFiles(tmp_path / "clip", VIDEO, animation=kind, heatmap=True)
     files.add(picture, 0.0, "000012", result)
     written = files.close(None)
     assert {path.name for path in written[2:]} == {
@@ -159,6 +162,17 @@ def test_animations_last_as_long_as_the_path(result, picture, tmp_path, kind):
     seconds = int((last.start + last.duration) * 10 + 1) / 10 + 1
     assert length(written[2]) == pytest.approx(seconds, abs=0.15)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_files_that_may_be_written_over_are_named_from_the_start(tmp_path):
+    """Of single frames too, and not those of other sources with longer names."""
+    for name in ("a-000012-heat.png", "a-000012-scanpath.gif", "a-2-000012-heat.png"):
+        (tmp_path / name).touch()
+    of = [path.name for path in LookFiles(tmp_path / "a", VIDEO, heatmap=True).paths]
+    assert of == ["a-scanpaths.csv", "a-scanpaths.json", "a-000012-heat.png"]
+    info = SimpleNamespace(pictures=("a", "2"))
+    of = [path.name for path in LookFiles(tmp_path / "a", info, animation="gif").paths]
+    assert of[2:] == ["a-scanpath.gif", "a-2-scanpath.gif"]
 
 
 def length(path: Path) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -35,14 +36,12 @@ class Reader:
     """
 
     def __init__(self, tokenizer: Any, model: Any, name: str) -> None:
-        from transformers import DynamicCache
-
         self.tokenizer, self.model, self.name = tokenizer, model.eval(), name
         config = model.config.get_text_config()
         sizes = (getattr(config, k, None) for k in ("max_position_embeddings", "sliding_window"))
         self.longest = min((size for size in sizes if size), default=None)
-        self._known: list[int] = []  # tokens whose keys and values are in the cache
-        self._cache: Any = DynamicCache()
+        self._lock = Lock()
+        self._forget()
 
     @torch.inference_mode()
     def score(self, messages: Messages, answers: Sequence[str]) -> list[float]:
@@ -54,9 +53,14 @@ class Reader:
         prompt = self.encode(messages)
         coded = [self.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
         self._check(len(prompt) + max(map(len, coded)))
-        after = self._read(prompt)
         batches = (coded[i : i + TOGETHER] for i in range(0, len(coded), TOGETHER))
-        return [score for batch in batches for score in self._score(after, batch)]
+        with self._lock:
+            try:
+                after = self._read(prompt)
+                return [score for batch in batches for score in self._score(after, batch)]
+            except BaseException:  # some layers may hold keys that others lack
+                self._forget()
+                raise
 
     @torch.inference_mode()
     def answer(self, messages: Messages, tokens: int) -> str:
@@ -85,6 +89,12 @@ class Reader:
         return str(
             self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         )
+
+    def _forget(self) -> None:
+        from transformers import DynamicCache
+
+        self._known: list[int] = []  # tokens whose keys and values are in the cache
+        self._cache: Any = DynamicCache()
 
     def _score(self, after: Tensor, answers: Sequence[Sequence[int]]) -> list[float]:
         """Scores of tokenised answers; `after` are the (V,) logits after the conversation."""

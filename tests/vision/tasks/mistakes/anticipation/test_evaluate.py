@@ -127,6 +127,7 @@ def test_written_instructions_are_an_example(tmp_path):
     [
         ([], "JSON object"),
         ({"recordings": [{}], "step_text": {}}, "known kind"),
+        ({"recordings": []}, "known kind: 'step_text' is missing"),
         ({"train": [{"id": 1}], "classes": {}}, "known kind"),
         ({"name": "x", "examples": [["a"]]}, "no executions with mistakes"),
     ],

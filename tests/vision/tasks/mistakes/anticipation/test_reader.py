@@ -96,6 +96,28 @@ def test_what_prompts_have_in_common_is_read_once(reader, monkeypatch):
     assert read == [53, 1, 3, 1]  # the last but one: "b>>"
 
 
+@pytest.mark.parametrize("passes", [0, 1], ids=["the prompt", "the answers"])
+def test_after_a_failure_nothing_counts_as_read(reader, monkeypatch, passes):
+    """It breaks off between two layers, of which the first has kept what it read."""
+    layer = reader.model.model.layers[1]
+    forward, left = layer.forward, [passes]
+
+    def broken(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise MemoryError
+        return forward(*arguments, **options)
+
+    reader.score(talk("boil"), ["pour"])
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "forward", broken)
+        with pytest.raises(MemoryError):
+            reader.score(talk("boil water"), ["pour"])
+    for text in ("boil water", "boil"):
+        expected = alone(reader, talk(text), "pour")
+        assert reader.score(talk(text), ["pour"]) == pytest.approx([expected], abs=1e-4)
+
+
 def test_an_answer_is_the_likeliest_text(reader):
     (before,) = {reader.answer(talk("boil"), 6) for _ in range(2)}
     scored = reader.score(talk("boil"), ["x", "y"])

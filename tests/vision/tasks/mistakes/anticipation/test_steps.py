@@ -37,7 +37,7 @@ def test_flags_are_written_and_said(plan, tmp_path, capsys):
     assert len(records[3]["expected"]) == 3
     said = capsys.readouterr().out
     assert "execution 2, step 1: 'drink' looks wrong" in said
-    assert "4 steps checked" in said
+    assert "4 steps checked, 1 flagged" in said
 
 
 def test_background_and_repeats_are_no_steps(tea):
@@ -86,6 +86,20 @@ def test_results_that_cannot_be_written(plan, tmp_path):
         alone(plan, None, None, procedure=plan, steps=steps)
 
 
+@pytest.mark.parametrize("content", [b"my notes\n", b"[1]\n", b'{"step": "a"}\n', b"\xff"])
+def test_only_earlier_flags_are_written_over(plan, tmp_path, content):
+    steps, theirs = steps_file(tmp_path, ["drink"]), tmp_path / "today-steps.jsonl"
+    theirs.write_bytes(content)
+    with pytest.raises(FoveateError, match=r"today-steps\.jsonl is not foveate's to replace"):
+        alone(tmp_path, None, None, procedure=plan, steps=steps)
+    assert theirs.read_bytes() == content
+    theirs.unlink()
+    alone(tmp_path, None, None, procedure=plan, steps=steps)
+    before = theirs.stat().st_ino
+    alone(tmp_path, None, None, procedure=plan, steps=steps)
+    assert theirs.stat().st_ino != before
+
+
 def test_a_new_procedure_replaces_no_file(plan, tmp_path):
     before = plan.read_bytes()
     with pytest.raises(FoveateError, match=r"tea\.json is there already"):
@@ -100,6 +114,19 @@ def test_a_new_procedure_from_lists(tmp_path):
     assert made.name == "mine"
     assert [e.steps for e in made.examples] == [("a", "b"), ("b", "a")]
     assert made.examples[0].kind == ("x",)
+
+
+def test_kinds_and_steps_of_a_procedure_are_listed(tea, plan, capsys):
+    alone(None, None, None, procedure="captaincook4d")
+    kinds = capsys.readouterr().out.splitlines()
+    assert len(kinds) == 24
+    assert "Coffee" in kinds
+    alone(None, None, None, procedure="captaincook4d", kind=["Coffee"])
+    steps = capsys.readouterr().out.splitlines()
+    assert "Place the dripper on top of a coffee mug" in steps
+    assert set(steps) < set(load_procedure("captaincook4d").steps)
+    with pytest.raises(FoveateError, match=r"no kind 'Kaffee'.*and 16 more"):
+        alone(None, None, None, procedure="captaincook4d", kind=["Kaffee"])
 
 
 @pytest.mark.parametrize(
