@@ -15,8 +15,8 @@ def digest(results: Iterable[Checked]) -> list[dict[str, str]]:
     """
     return [
         {
-            "from s": f"{step.start:.1f}",
-            "to s": "" if step.end is None else f"{step.end:.1f}",
+            "start": f"{step.start:.1f} s",
+            "end": "" if step.end is None else f"{step.end:.1f} s",
             "step": step.step,
             "score": f"{step.score:.2f}",
             "flag": "MISTAKE" if step.mistake else "",
