@@ -18,8 +18,8 @@ FORM = '{"box": [x1, y1, x2, y2], "label": ..., "score": ...}'
 
 
 @dataclass(frozen=True)
-class GivenBox:
-    """A box.
+class LabelledBox:
+    """A box, and what is in it.
 
     Args:
         box: x1, y1, x2, y2 in pixels of the picture, with an area.
@@ -43,10 +43,10 @@ class BoxFile:
     """
 
     path: Path
-    every: list[GivenBox] | None
-    named: dict[str, list[GivenBox]]
+    every: list[LabelledBox] | None
+    named: dict[str, list[LabelledBox]]
 
-    def of(self, name: str | None) -> list[GivenBox]:
+    def of(self, name: str | None) -> list[LabelledBox]:
         """Boxes of a picture.
 
         Args:
@@ -62,7 +62,7 @@ class BoxFile:
             raise FoveateError(f"{self.path} has no boxes for {of}")
         return self.named[name]
 
-    def each(self, names: Sequence[str] | None, count: int) -> list[list[GivenBox]]:
+    def each(self, names: Sequence[str] | None, count: int) -> list[list[LabelledBox]]:
         """Boxes of each of `count` pictures; see `of`."""
         return [self.of(name) for name in names or itertools.repeat(None, count)]
 
@@ -98,13 +98,13 @@ def _read(path: Path, version: tuple[int, int] | None) -> BoxFile:
     return BoxFile(path, _boxes(path, content), {})
 
 
-def _boxes(path: Path, rows: Any) -> list[GivenBox]:
+def _boxes(path: Path, rows: Any) -> list[LabelledBox]:
     if not isinstance(rows, list):
         raise FoveateError(f"{path} holds no list of {FORM}")
     return [_box(path, row) for row in rows]
 
 
-def _box(path: Path, row: Any) -> GivenBox:
+def _box(path: Path, row: Any) -> LabelledBox:
     try:
         x1, y1, x2, y2 = (float(side) for side in row["box" if "box" in row else "bbox"])
         if "box" not in row:
@@ -117,4 +117,4 @@ def _box(path: Path, row: Any) -> GivenBox:
         raise FoveateError(f"{path}: box {[x1, y1, x2, y2]} has no area")
     if not 0 <= score <= 1:
         raise FoveateError(f"{path}: score {score:g} is not between 0 and 1")
-    return GivenBox((x1, y1, x2, y2), None if label is None else str(label), score)
+    return LabelledBox((x1, y1, x2, y2), None if label is None else str(label), score)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vision.errors import FoveateError
-from vision.tasks.boxes import GivenBox, read_boxes
+from vision.tasks.boxes import LabelledBox, read_boxes
 
 
 def write(tmp_path, content):
@@ -16,7 +16,7 @@ def write(tmp_path, content):
 
 def test_one_list_holds_for_every_picture_in_both_forms(tmp_path):
     rows = [{"box": [1, 2, 5, 9], "label": "a"}, {"bbox": [1, 2, 4, 7]}]
-    expected = [GivenBox((1, 2, 5, 9), "a", 1.0), GivenBox((1, 2, 5, 9))]
+    expected = [LabelledBox((1, 2, 5, 9), "a", 1.0), LabelledBox((1, 2, 5, 9))]
     for content in (rows, {"objects": rows, "width": 20}):
         file = read_boxes(write(tmp_path, content))
         assert file.of(None) == file.of("cat") == expected
@@ -25,7 +25,7 @@ def test_one_list_holds_for_every_picture_in_both_forms(tmp_path):
 def test_pictures_may_have_lists_of_their_own(tmp_path):
     content = {"cat": [{"box": [0, 0, 3, 3], "label": 7, "score": 0.25}], "dog": []}
     file = read_boxes(write(tmp_path, content))
-    assert file.of("cat") == [GivenBox((0, 0, 3, 3), "7", 0.25)]
+    assert file.of("cat") == [LabelledBox((0, 0, 3, 3), "7", 0.25)]
     assert file.of("dog") == []
     for name in ("horse", None):
         with pytest.raises(FoveateError, match=r"boxes\.json has no boxes for"):

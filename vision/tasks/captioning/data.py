@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vision.errors import FoveateError
+from vision.tasks.boxes import LabelledBox
 from vision.tasks.captioning.encoder import Batch, PictureInputs
 from vision.tasks.captioning.imagination import Imagination, Picture, pick
-from vision.tasks.captioning.regions import Region
 from vision.tasks.captioning.views import View, join
 from vision.tasks.captioning.vocabulary import Vocabulary, tokenise
 from vision.tasks.detection.coco import load_json
@@ -64,14 +64,16 @@ def captions_of(truth: Mapping[str, Any]) -> dict[int, list[list[str]]]:
     return dict(found)
 
 
-def true_regions(truth: Mapping[str, Any]) -> dict[int, list[Region]]:
+def true_regions(truth: Mapping[str, Any]) -> dict[int, list[LabelledBox]]:
     """Annotated boxes by image id, crowds left out."""
     names = {c["id"]: c["name"] for c in truth["categories"]}
-    found: dict[int, list[Region]] = defaultdict(list)
+    found: dict[int, list[LabelledBox]] = defaultdict(list)
     for a in truth["annotations"]:
         if not a.get("iscrowd"):
             x, y, w, h = a["bbox"]
-            found[a["image_id"]].append(Region((x, y, x + w, y + h), names[a["category_id"]], 1.0))
+            found[a["image_id"]].append(
+                LabelledBox((x, y, x + w, y + h), names[a["category_id"]], 1.0)
+            )
     return dict(found)
 
 

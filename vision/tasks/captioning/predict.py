@@ -11,14 +11,13 @@ import torch
 from vision.catalogue import open_weights
 from vision.devices import pick_device
 from vision.results import Frame
-from vision.tasks.boxes import GivenBox, read_boxes
+from vision.tasks.boxes import LabelledBox, read_boxes
 from vision.tasks.captioning.decode import Hypothesis, beam_search
 from vision.tasks.captioning.encoder import Scene
 from vision.tasks.captioning.model import Captioner, CaptionerConfig
 from vision.tasks.captioning.phrases import Grounding, find_names, rounded
 from vision.tasks.captioning.regions import (
     PictureRegions,
-    Region,
     RegionConfig,
     RegionExtractor,
 )
@@ -107,7 +106,7 @@ class CaptionPredictor:
         images: Sequence[Frame],
         *,
         beam: int = BEAM,
-        regions: Sequence[Region] | Path | None = None,
+        regions: Sequence[LabelledBox] | Path | None = None,
         names: Sequence[str] | None = None,
     ) -> list[Caption]:
         """Caption pictures.
@@ -125,7 +124,7 @@ class CaptionPredictor:
         Raises:
             FoveateError: an array that is no picture, or regions that are none.
         """
-        given: Sequence[Sequence[GivenBox | Region]] | None = None
+        given: Sequence[Sequence[LabelledBox]] | None = None
         if isinstance(regions, Path):
             given = read_boxes(regions).each(names, len(images))
         elif regions is not None:
@@ -136,7 +135,7 @@ class CaptionPredictor:
         return self.describe(self.look(images, rows), beam=beam)
 
     def look(
-        self, images: Sequence[Frame], regions: Sequence[Sequence[Region]] | None = None
+        self, images: Sequence[Frame], regions: Sequence[Sequence[LabelledBox]] | None = None
     ) -> list[PictureRegions]:
         """Regions of pictures and their features, in the predictor's precision.
 
@@ -197,7 +196,7 @@ class CaptionPredictor:
         )
 
 
-def fit_regions(given: Sequence[GivenBox | Region], image: Frame) -> list[Region]:
+def fit_regions(given: Sequence[LabelledBox], image: Frame) -> list[LabelledBox]:
     """Regions from boxes cut to a picture; those outside of it are left out."""
     height, width = image.shape[:2]
     cut = []
@@ -205,5 +204,5 @@ def fit_regions(given: Sequence[GivenBox | Region], image: Frame) -> list[Region
         x1, y1, x2, y2 = one.box
         box = (max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2))
         if box[0] < box[2] and box[1] < box[3]:
-            cut.append(Region(box, one.label, one.score))
+            cut.append(LabelledBox(box, one.label, one.score))
     return cut

@@ -17,7 +17,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from vision.backbones.packaged import MEAN, STD, load_packaged
 from vision.errors import FoveateError
 from vision.features.boxes import average_in_boxes
-from vision.results import Box, Frame
+from vision.results import Frame
+from vision.tasks.boxes import LabelledBox
 from vision.tasks.detection.predict import Detector
 
 STEP = 32
@@ -50,21 +51,6 @@ class RegionConfig:
 
 
 @dataclass(frozen=True)
-class Region:
-    """A box to look at.
-
-    Args:
-        box: x1, y1, x2, y2 in pixels of the picture.
-        label: class name, None when nobody knows.
-        score: in [0, 1], how sure the label is.
-    """
-
-    box: Box
-    label: str | None = None
-    score: float = 0.0
-
-
-@dataclass(frozen=True)
 class PictureRegions:
     """One picture as the captioner takes it.
 
@@ -79,7 +65,7 @@ class PictureRegions:
 
     width: int
     height: int
-    regions: list[Region]
+    regions: list[LabelledBox]
     features: Tensor
     grid: Tensor
     overall: Tensor
@@ -103,7 +89,7 @@ class RegionExtractor:
 
     @torch.inference_mode()
     def extract(
-        self, images: Sequence[Frame], regions: Sequence[Sequence[Region]] | None = None
+        self, images: Sequence[Frame], regions: Sequence[Sequence[LabelledBox]] | None = None
     ) -> list[PictureRegions]:
         """Look at pictures.
 
@@ -135,11 +121,11 @@ class RegionExtractor:
                 found[i] = self._pool(images[i], plane, list(regions[i]))
         return [found[i] for i in range(len(images))]
 
-    def detect(self, images: Sequence[Frame]) -> list[list[Region]]:
+    def detect(self, images: Sequence[Frame]) -> list[list[LabelledBox]]:
         """What the detector finds in each picture, best first."""
         config = self.config
         return [
-            [Region(d.box, d.label, d.score) for d in result.objects[: config.most]]
+            [LabelledBox(d.box, d.label, d.score) for d in result.objects[: config.most]]
             for result in self.detector.predict(images, threshold=config.threshold)
         ]
 
@@ -160,7 +146,7 @@ class RegionExtractor:
         last: Tensor = maps[-1]
         return last
 
-    def _pool(self, image: Frame, plane: Tensor, regions: list[Region]) -> PictureRegions:
+    def _pool(self, image: Frame, plane: Tensor, regions: list[LabelledBox]) -> PictureRegions:
         height, width = image.shape[:2]
         boxes = box_tensor(regions).to(self.device)
         features = average_in_boxes(plane, boxes, (width, height), self.config.cells)
@@ -175,7 +161,7 @@ class RegionExtractor:
         )
 
 
-def box_tensor(regions: Sequence[Region]) -> Tensor:
+def box_tensor(regions: Sequence[LabelledBox]) -> Tensor:
     """Boxes of regions `(N, 4)`."""
     return torch.tensor([r.box for r in regions], dtype=torch.float32).reshape(-1, 4)
 

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vision.cache import cache_folder
+from vision.tasks.boxes import LabelledBox
 from vision.tasks.captioning.encoder import PictureInputs
 from vision.tasks.captioning.regions import (
     PictureRegions,
-    Region,
     RegionConfig,
     RegionExtractor,
     box_tensor,
@@ -112,7 +112,7 @@ def cached_views(
     config: RegionConfig,
     pictures: Pictures,
     classes: Sequence[str],
-    regions: Sequence[Sequence[Region]] | None = None,
+    regions: Sequence[Sequence[LabelledBox]] | None = None,
 ) -> list[View]:
     """Views of a set of pictures, kept in the user's cache folder once they are made.
 
@@ -142,7 +142,7 @@ def _digest(
     config: RegionConfig,
     pictures: Pictures,
     classes: Sequence[str],
-    regions: Sequence[Sequence[Region]] | None,
+    regions: Sequence[Sequence[LabelledBox]] | None,
 ) -> str:
     boxes = None if regions is None else [[asdict(r) for r in rows] for rows in regions]
     containers = {

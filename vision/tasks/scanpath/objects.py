@@ -11,7 +11,7 @@ import numpy as np
 
 from vision.errors import FoveateError
 from vision.results import Detections
-from vision.tasks.boxes import GivenBox
+from vision.tasks.boxes import LabelledBox
 
 
 @dataclass
@@ -128,7 +128,7 @@ def labelled(objects: Objects, found: Detections) -> Objects:
     return Objects(objects.boxes, objects.width, objects.height, labels)
 
 
-def given_objects(path: Path, boxes: Sequence[GivenBox], width: int, height: int) -> Objects:
+def given_objects(path: Path, boxes: Sequence[LabelledBox], width: int, height: int) -> Objects:
     """Objects of a picture from boxes of a file.
 
     Raises:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from vision.tasks.boxes import LabelledBox
 from vision.tasks.captioning.phrases import Grounding, Name, find_names
-from vision.tasks.captioning.regions import PictureRegions, Region
+from vision.tasks.captioning.regions import PictureRegions
 
 CLASSES = ["person", "bear", "teddy bear", "tennis racket", "stop sign", "bottle"]
 NAMED = {
@@ -37,7 +38,9 @@ def test_words_that_name_a_class_are_found(caption, expected):
 
 def grounding(labels, shares):
     """Of regions side by side, with the detector's labels and scores."""
-    regions = [Region((10.0 * n, 0.0, 10.0 * n + 9, 9.0), *label) for n, label in enumerate(labels)]
+    regions = [
+        LabelledBox((10.0 * n, 0.0, 10.0 * n + 9, 9.0), *label) for n, label in enumerate(labels)
+    ]
     none = torch.zeros(len(regions), 4)
     picture = PictureRegions(99, 9, regions, none, none, none[0])
     return Grounding(picture, torch.tensor(shares), ["person", "bear"])

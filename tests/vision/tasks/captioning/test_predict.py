@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision.errors import FoveateError
+from vision.tasks.boxes import LabelledBox
 from vision.tasks.captioning.predict import CaptionPredictor, fit_regions
-from vision.tasks.captioning.regions import Region
 from vision.tasks.captioning.results import Caption
 from vision.tasks.detection.coco import load_json
 from vision.tasks.detection.data import Pictures
@@ -25,7 +25,7 @@ def pictures(squares):
 
 def regions_of(annotation):
     x, y, w, h = annotation["bbox"]
-    return [Region((x, y, x + w, y + h))]
+    return [LabelledBox((x, y, x + w, y + h))]
 
 
 def test_it_learns_to_name_what_it_sees(captioner, pictures):
@@ -54,7 +54,7 @@ def test_phrases_point_into_the_caption_and_the_picture(captioner, pictures):
 
 def test_attention_sums_to_one_and_its_map_covers_the_regions(captioner, pictures):
     images, _ = pictures
-    corners = [Region((0, 0, 20, 20)), Region((30, 30, 60, 60))]
+    corners = [LabelledBox((0, 0, 20, 20)), LabelledBox((30, 30, 60, 60))]
     (result,) = captioner.predict(images[:1], regions=corners)
     (phrase,) = result.phrases
     assert sum(phrase.attention) == pytest.approx(1, abs=1e-3)
@@ -118,7 +118,7 @@ def test_what_is_no_picture_is_refused(captioner, image):
 
 def test_arrays_that_are_no_pictures_are_refused_with_regions_too(captioner):
     with pytest.raises(FoveateError, match="uint8"):
-        captioner.predict([np.zeros((4, 4), np.uint8)], regions=[Region((0, 0, 2, 2))])
+        captioner.predict([np.zeros((4, 4), np.uint8)], regions=[LabelledBox((0, 0, 2, 2))])
 
 
 def test_regions_come_from_a_file_the_same_or_each_picture_its_own(captioner, pictures, tmp_path):
@@ -156,7 +156,7 @@ def test_regions_are_cut_to_the_picture(corner):
     x, y, w, h = corner
     image = np.zeros((60, 80, 3), np.uint8)
     inside = x + w > 0 and y + h > 0 and x < 80 and y < 60
-    cut = fit_regions([Region((x, y, x + w, y + h), "dog", 0.5)], image)
+    cut = fit_regions([LabelledBox((x, y, x + w, y + h), "dog", 0.5)], image)
     assert len(cut) == inside
     for region in cut:
         x1, y1, x2, y2 = region.box

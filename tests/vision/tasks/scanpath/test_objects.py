@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vision.errors import FoveateError
 from vision.results import Detection, Detections
-from vision.tasks.boxes import GivenBox
+from vision.tasks.boxes import LabelledBox
 from vision.tasks.scanpath.objects import (
     Objects,
     given_objects,
@@ -71,7 +71,9 @@ def test_labels_come_from_the_smallest_detection():
 
 def test_given_boxes_are_cut_to_the_picture(tmp_path):
     path = tmp_path / "boxes.json"
-    objects = given_objects(path, [GivenBox((-3, 0, 5, 99), "a"), GivenBox((1, 2, 5, 9))], 20, 20)
+    objects = given_objects(
+        path, [LabelledBox((-3, 0, 5, 99), "a"), LabelledBox((1, 2, 5, 9))], 20, 20
+    )
     assert objects.boxes.tolist() == [[0, 0, 5, 20], [1, 2, 5, 9]]
     assert objects.labels == ["a", None]
     with pytest.raises(FoveateError, match="no object to look at"):
@@ -81,7 +83,7 @@ def test_given_boxes_are_cut_to_the_picture(tmp_path):
 def test_a_box_off_the_picture_is_named(tmp_path):
     path = tmp_path / "boxes.json"
     with pytest.raises(FoveateError, match="lies off the picture of 20 x 10 pixels"):
-        given_objects(path, [GivenBox((30, 0, 40, 5))], 20, 10)
+        given_objects(path, [LabelledBox((30, 0, 40, 5))], 20, 10)
 
 
 def test_targets_are_understood(tmp_path, picture):
